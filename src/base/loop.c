@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The event loop. Timers are a sorted list: a loop has few. Other threads reach it through a
+ * lock-free stack of messages and an eventfd; nothing here takes a lock.
+ */
+#include "base/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define LOOP_EVENTS_MAX 64
+
+static __thread struct loop *current_loop;
+
+struct loop *loop_self(void)
+{
+	return current_loop;
+}
+
+static void drain_wake(struct loop_fd *node, uint32_t revents)
+{
+	uint64_t count;
+	ssize_t r;
+
+	(void)revents;
+	r = read(node->fd, &count, sizeof(count));
+	(void)r;
+}
+
+int loop_init(struct loop *loop, const char *name, struct err *err)
+{
+	memset(loop, 0, sizeof(*loop));
+	snprintf(loop->name, sizeof(loop->name), "%s", name);
+	loop->wake_fd = -1;
+	loop->wake.fd = -1;
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0)
+		return err_set(err, -errno, "cannot create an event loop: %m");
+	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->wake_fd < 0) {
+		int r = err_set(err, -errno, "cannot create an eventfd for an event loop: %m");
+
+		loop_deinit(loop);
+		return r;
+	}
+	loop->wake.fd = loop->wake_fd;
+	loop->wake.fn = drain_wake;
+	return loop_fd_add(loop, &loop->wake, EPOLLIN, err);
+}
+
+void loop_deinit(struct loop *loop)
+{
+	if (!loop->name[0])
+		return;
+	loop_fd_del(&loop->wake);
+	close_fd(&loop->wake_fd);
+	close_fd(&loop->epoll_fd);
+	memset(loop, 0, sizeof(*loop));
+	loop->wake_fd = -1;
+	loop->epoll_fd = -1;
+}
+
+static void run_posts(struct loop *loop)
+{
+	/* Pairs with the release in loop_post(): what was written before the post is seen. */
+	struct loop_post *post = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
+	struct loop_post *in_order = NULL;
+
+	while (post) {
+		struct loop_post *next = post->next;
+
+		post->next = in_order;
+		in_order = post;
+		post = next;
+	}
+	while (in_order) {
+		struct loop_post *next = in_order->next;
+
+		in_order->fn(in_order);
+		in_order = next;
+	}
+}
+
+static void run_timers(struct loop *loop)
+{
+	uint64_t now;
+
+	if (!loop->timers)
+		return;
+	now = now_ns();
+	while (loop->timers && loop->timers->deadline_ns <= now) {
+		struct loop_timer *timer = loop->timers;
+
+		loop_timer_cancel(timer);
+		timer->fn(timer);
+	}
+}
+
+static void run_work(struct loop *loop)
+{
+	struct loop_work *work;
+	size_t n = 0;
+
+	/* Only as many as are queued now: work that queues itself again lets the others have their turn. */
+	for (work = loop->work_head; work; work = work->next)
+		n++;
+	while (n-- && loop->work_head) {
+		work = loop->work_head;
+		loop_work_cancel(loop, work);
+		work->fn(work);
+	}
+}
+
+static int next_timeout_ms(struct loop *loop, int timeout_ms)
+{
+	uint64_t now, wait_ms;
+
+	if (loop->work_head || atomic_load_explicit(&loop->stop, memory_order_relaxed))
+		return 0;
+	if (!loop->timers)
+		return timeout_ms;
+	now = now_ns();
+	if (loop->timers->deadline_ns <= now)
+		return 0;
+	wait_ms = (loop->timers->deadline_ns - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+	if (wait_ms > 60 * 1000)
+		wait_ms = 60 * 1000;
+	return timeout_ms < 0 ? (int)wait_ms : MIN(timeout_ms, (int)wait_ms);
+}
+
+void loop_run_once(struct loop *loop, int timeout_ms)
+{
+	struct epoll_event ready[LOOP_EVENTS_MAX];
+	struct loop *outer = current_loop;
+	int i, n;
+
+	current_loop = loop;
+	n = epoll_wait(loop->epoll_fd, ready, LOOP_EVENTS_MAX, next_timeout_ms(loop, timeout_ms));
+	loop->ready = ready;
+	loop->num_ready = n < 0 ? 0 : n;
+	for (i = 0; i < loop->num_ready; i++) {
+		struct loop_fd *node = ready[i].data.ptr;
+
+		if (node)
+			node->fn(node, ready[i].events);
+	}
+	loop->ready = NULL;
+	loop->num_ready = 0;
+	run_posts(loop);
+	run_timers(loop);
+	run_work(loop);
+	current_loop = outer;
+}
+
+void loop_run(struct loop *loop)
+{
+	atomic_store(&loop->tid, (int)syscall(SYS_gettid));
+	/* Acquire pairs with the release in loop_stop(): posts made before it are seen below. */
+	while (!atomic_load_explicit(&loop->stop, memory_order_acquire))
+		loop_run_once(loop, -1);
+	current_loop = loop;
+	run_posts(loop);
+	current_loop = NULL;
+}
+
+static void wake(struct loop *loop)
+{
+	uint64_t one = 1;
+	ssize_t r;
+
+	/* Full means that a wake-up is pending already. */
+	r = write(loop->wake_fd, &one, sizeof(one));
+	(void)r;
+}
+
+void loop_stop(struct loop *loop)
+{
+	atomic_store_explicit(&loop->stop, true, memory_order_release);
+	wake(loop);
+}
+
+static void *thread_main(void *arg)
+{
+	struct loop *loop = arg;
+
+	loop_run(loop);
+	return NULL;
+}
+
+int loop_thread_start(struct loop *loop, struct err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	/* The SIGBUS guard of mem/ runs on the thread that touched the memory. */
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	r = pthread_create(&loop->thread, NULL, thread_main, loop);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return err_set(err, -r, "cannot start thread '%s': %s", loop->name, strerror(r));
+	loop->has_thread = true;
+	pthread_setname_np(loop->thread, loop->name);
+	return 0;
+}
+
+void loop_thread_join(struct loop *loop)
+{
+	if (!loop->has_thread)
+		return;
+	loop_stop(loop);
+	pthread_join(loop->thread, NULL);
+	loop->has_thread = false;
+}
+
+int loop_fd_add(struct loop *loop, struct loop_fd *node, uint32_t events, struct err *err)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = node };
+
+	assert(!node->loop && node->fn);
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, node->fd, &ev) < 0)
+		return err_set(err, -errno, "cannot wait for descriptor %d: %m", node->fd);
+	node->events = events;
+	node->loop = loop;
+	return 0;
+}
+
+void loop_fd_events(struct loop_fd *node, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = node };
+
+	if (!node->loop || node->events == events)
+		return;
+	node->events = events;
+	epoll_ctl(node->loop->epoll_fd, EPOLL_CTL_MOD, node->fd, &ev);
+}
+
+void loop_fd_del(struct loop_fd *node)
+{
+	struct loop *loop = node->loop;
+	int i;
+
+	if (!loop)
+		return;
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, node->fd, NULL);
+	for (i = 0; i < loop->num_ready; i++)
+		if (loop->ready[i].data.ptr == node)
+			loop->ready[i].data.ptr = NULL;
+	node->loop = NULL;
+}
+
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t deadline_ns)
+{
+	struct loop_timer **at;
+
+	loop_timer_cancel(timer);
+	timer->deadline_ns = deadline_ns;
+	timer->loop = loop;
+	for (at = &loop->timers; *at && (*at)->deadline_ns <= deadline_ns; at = &(*at)->next)
+		;
+	timer->next = *at;
+	*at = timer;
+}
+
+void loop_timer_cancel(struct loop_timer *timer)
+{
+	struct loop_timer **at;
+
+	if (!timer->loop)
+		return;
+	for (at = &timer->loop->timers; *at != timer; at = &(*at)->next)
+		;
+	*at = timer->next;
+	timer->next = NULL;
+	timer->loop = NULL;
+}
+
+void loop_work_add(struct loop *loop, struct loop_work *work)
+{
+	if (work->queued)
+		return;
+	work->queued = true;
+	work->next = NULL;
+	work->prev = loop->work_tail;
+	if (loop->work_tail)
+		loop->work_tail->next = work;
+	else
+		loop->work_head = work;
+	loop->work_tail = work;
+}
+
+void loop_work_cancel(struct loop *loop, struct loop_work *work)
+{
+	if (!work->queued)
+		return;
+	if (work->prev)
+		work->prev->next = work->next;
+	else
+		loop->work_head = work->next;
+	if (work->next)
+		work->next->prev = work->prev;
+	else
+		loop->work_tail = work->prev;
+	work->next = NULL;
+	work->prev = NULL;
+	work->queued = false;
+}
+
+void loop_post(struct loop *loop, struct loop_post *post)
+{
+	struct loop_post *head = atomic_load_explicit(&loop->posts, memory_order_relaxed);
+
+	do
+		post->next = head;
+	while (!atomic_compare_exchange_weak_explicit(
+		&loop->posts, &head, post, memory_order_release, memory_order_relaxed));
+	/* Only the first message of a batch needs to wake: the loop takes the whole stack. */
+	if (!head)
+		wake(loop);
+}
