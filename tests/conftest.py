@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Shared fixtures. meson sets the environment; by hand, `RINGSIDE_BIN=build/... pytest-3 tests/...`."""
+import os
+import pathlib
+
+import pytest
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def source_root():
+    """The checkout."""
+    return SOURCE
+
+
+@pytest.fixture(scope="session")
+def ringside_bin():
+    """The built program; a case that needs it is skipped when none was named."""
+    path = os.environ.get("RINGSIDE_BIN")
+    if not path:
+        pytest.skip("RINGSIDE_BIN does not name a built ringside")
+    return pathlib.Path(path)
