@@ -21,7 +21,7 @@ char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) _printf_(1, 2);
 char *xvasprintf(const char *fmt, va_list ap) _printf_(1, 0);
 
-#define xnew(type)      ((type *)xcalloc(1, sizeof(type)))
+#define xnew(type)	((type *)xcalloc(1, sizeof(type)))
 #define xnew_n(type, n) ((type *)xcalloc((n), sizeof(type)))
 
 #endif

@@ -30,7 +30,7 @@ static inline void cleanup_filep(FILE **file)
 }
 
 /* int fd; closed at the end of scope unless negative. */
-#define _cleanup_fd_   _cleanup_(cleanup_fdp)
+#define _cleanup_fd_ _cleanup_(cleanup_fdp)
 /* Any pointer that free() releases. */
 #define _cleanup_free_ _cleanup_(cleanup_freep)
 #define _cleanup_file_ _cleanup_(cleanup_filep)
@@ -54,11 +54,11 @@ static inline void close_fd(int *fd)
 }
 
 /* Returns the pointer in @p and leaves NULL behind. */
-#define take_ptr(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) take_ptr_old = (p);                                                  \
-		(p) = NULL;                                                                        \
-		take_ptr_old;                                                                      \
+#define take_ptr(p)                               \
+	({                                        \
+		__typeof__(p) take_ptr_old = (p); \
+		(p) = NULL;                       \
+		take_ptr_old;                     \
 	})
 
 #endif

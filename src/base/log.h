@@ -27,7 +27,7 @@ void log_message(enum log_level level, const char *fmt, ...) _printf_(2, 3);
  * each place; the next line that passes says how many were left out. Zero-initialise it; one may be
  * shared by threads.
  */
-#define LOG_LIMIT_BURST     10
+#define LOG_LIMIT_BURST	    10
 #define LOG_LIMIT_PERIOD_MS 5000
 
 struct log_limit {

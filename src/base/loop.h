@@ -30,7 +30,7 @@ struct loop_fd {
 struct loop_timer {
 	void (*fn)(struct loop_timer *timer);
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC */
-	struct loop *loop;    /* set while armed, else NULL */
+	struct loop *loop; /* set while armed, else NULL */
 	struct loop_timer *next;
 };
 
