@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One request: a chain of descriptors that was loaded once, validated and translated, seen as two
+ * cursors. What the device may read comes first, what it may write after it (virtio 1.3, "Message
+ * Framing": nothing depends on how the driver cut the bytes into descriptors).
+ *
+ * A chain belongs to the loop that serves its queue. A device holds it from serve() until it
+ * returns SERVE_DONE or calls vq_complete(); SERVE_RETRY gives it back untouched. A device parses
+ * bytes only from the copy that chain_take() makes; payload goes on unread as iovecs.
+ */
+#ifndef VIRTIO_CHAIN_H
+#define VIRTIO_CHAIN_H
+
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+#include "base/util.h"
+
+/* The readable bytes that a request keeps for inspection. */
+#define CHAIN_SNAP_BYTES 32
+
+/* A position in a list of iovecs; the elements from @iov on are what remains. */
+struct chain_cursor {
+	struct iovec *iov; /* the first one may be consumed in part: it is trimmed in place */
+	int num_iov;
+	uint64_t bytes; /* that remain */
+};
+
+struct vq;
+
+struct chain {
+	struct chain_cursor readable;
+	struct chain_cursor writable;
+	/* Bytes that went into the writable part from its start without a gap: the used length. */
+	uint32_t written;
+	uint16_t head; /* split: the index of the first descriptor; packed: the buffer id */
+	uint16_t num_descs;  /* ring slots that it takes (packed rings skip that many) */
+	uint16_t slot;       /* which of the queue's chain slots this is */
+	bool held;
+	struct vq *vq;
+	void *opaque; /* the device's own, while it holds the chain */
+	struct iovec *iov_block; /* all the iovecs: the slot's own, or one of the queue's large ones */
+
+	/*
+	 * For inspection, read on the main loop while the owner runs: seq is odd while the fields
+	 * below it change; a reader that finds it odd, or changed, tries again.
+	 */
+	_Atomic uint32_t seq;
+	_Atomic bool in_flight;
+	_Atomic uint64_t since_ns; /* when the batch that it was popped in began */
+	_Atomic uint32_t readable_bytes, writable_bytes; /* as offered by the driver */
+	_Atomic uint16_t inspect_head;
+	_Atomic uint8_t num_snap;
+	_Atomic uint64_t snap[CHAIN_SNAP_BYTES / 8]; /* first readable bytes, as the device took them */
+};
+
+/* Copies the next @len readable bytes out; false, and nothing consumed, where fewer remain. */
+bool chain_take(struct chain *c, void *dst, size_t len);
+/* Copies @len bytes into the writable part; false, and nothing written, where fewer fit. */
+bool chain_put(struct chain *c, const void *src, size_t len);
+/* Skips @len readable bytes; false, and nothing consumed, where fewer remain. */
+bool chain_skip(struct chain *c, uint64_t len);
+
+/*
+ * Cuts the last @len bytes off the writable part into @tail (filled with at most @max pieces), for
+ * replies that stand at the end. Returns the number of pieces, or -1 where fewer bytes fit or the
+ * pieces are more than @max; then nothing is cut.
+ */
+int chain_cut_tail(struct chain *c, size_t len, struct iovec *tail, int max);
+
+/*
+ * Payload as iovecs, to hand to a back end: c->readable.iov, c->readable.num_iov and the like for
+ * writable. The memory stays the guest's: nobody parses it. After the back end wrote @len bytes at
+ * the start of what remained writable, this accounts for them.
+ */
+void chain_wrote(struct chain *c, uint64_t len);
+
+/* Copies @len bytes into a list of pieces that chain_cut_tail() gave. */
+void chain_fill(const struct iovec *iov, int num_iov, const void *src, size_t len);
+
+#endif

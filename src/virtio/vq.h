@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtqueue: the device's side of one ring (virtio 1.3, "Virtqueues").
+ *
+ * Who owns what. The main loop owns the configuration (struct vq_config, the descriptors, whether
+ * it should run) and changes it only while the queue is idle. While it runs, the ring, the chains
+ * and the counters belong to the loop that serves it, and to nobody else. The two meet in messages
+ * (vq_start(), vq_stop()) and in what the owner publishes for inspection: vq_read_view() and the
+ * in-flight table. Ordering of memory accesses lives in split.c alone (and packed.c).
+ *
+ * A ring that cannot be walked breaks the queue: it stops popping, and the device is told on the main
+ * loop (vdev_broken()).
+ */
+#ifndef VIRTIO_VQ_H
+#define VIRTIO_VQ_H
+
+#include <stdatomic.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "mem/gmem.h"
+#include "virtio/chain.h"
+
+struct vdev;
+struct vq_ops;
+
+/* The largest ring (virtio 1.3, "Split Virtqueues": a Queue Size of at most 32768). */
+#define VQ_SIZE_MAX 32768
+/* Descriptors in one chain, the indirect table's included; at least this, else the ring's size. */
+#define VQ_CHAIN_DESCS_MAX 1024
+/* Chains served before other queues of the loop get a turn. */
+#define VQ_BUDGET 64
+#define VQ_REASON_BYTES 160
+
+/* What a transport sets up while the queue is idle. Addresses are guest-physical. */
+struct vq_config {
+	uint32_t num;    /* ring size in descriptors */
+	uint64_t desc;   /* descriptor area */
+	uint64_t driver; /* driver area: the available ring; packed: driver event suppression */
+	uint64_t device; /* device area: the used ring; packed: device event suppression */
+	/*
+	 * Where the device goes on: split: the next available index. Packed: positions in bits 0-14
+	 * and the wrap counter in bit 15.
+	 */
+	uint16_t next_avail;
+	uint16_t next_used; /* packed only; a split ring's used index is read from memory */
+};
+
+enum vq_state {
+	VQ_IDLE,     /* the configuration may change; nobody touches the ring */
+	VQ_RUNNING,  /* its loop serves it */
+	VQ_STOPPING, /* no new chain is popped; waits for the last in flight */
+};
+
+/* What a device's serve() did with the chain. */
+enum serve_verdict {
+	SERVE_DONE,  /* answered: c->written bytes were written */
+	SERVE_HELD,  /* the device keeps it and will call vq_complete() on this loop */
+	SERVE_RETRY, /* nothing to serve it with now: it keeps its place until vq_resume() */
+};
+
+/* Counters that only grow; from the queue's start of life, across restarts. */
+struct vq_counters {
+	uint64_t kicks;        /* notifications that woke the loop */
+	uint64_t popped;       /* chains taken */
+	uint64_t completed;    /* chains answered */
+	uint64_t descs;        /* descriptors loaded */
+	uint64_t bytes_read;   /* readable bytes of completed chains */
+	uint64_t bytes_written;
+	uint64_t calls;            /* interrupts sent */
+	uint64_t calls_suppressed; /* that the driver did not want */
+	uint64_t calls_full;       /* that a full call descriptor did not take: one is pending there */
+	uint64_t empty_runs;       /* woken with nothing to do */
+};
+
+/* What the owner publishes after each batch. */
+struct vq_view {
+	uint16_t last_avail_idx;   /* next available index that the device takes */
+	uint16_t shadow_avail_idx; /* the driver's index as the device last read it */
+	uint16_t used_idx;         /* next used index that the device writes */
+	uint16_t signalled_used;   /* used index at the last interrupt decision under EVENT_IDX */
+	bool signalled_used_valid;
+	uint32_t inuse;            /* chains taken and not answered */
+	uint64_t progress_ns;      /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none */
+	struct vq_counters counters;
+};
+
+/* A request that the device has taken and not answered, as the owner published it. */
+struct vq_inflight {
+	uint16_t head;
+	uint64_t since_ns;
+	uint32_t readable_bytes, writable_bytes;
+	uint8_t num_snap;
+	uint8_t snap[CHAIN_SNAP_BYTES];
+};
+
+#define VQ_VIEW_WORDS (4 + sizeof(struct vq_counters) / 8)
+
+/* The split ring as its owner sees it; pointers into guest memory. */
+struct vq_split {
+	const void *desc;
+	const void *avail;
+	void *used;
+	uint16_t mask;
+};
+
+struct vq {
+	/* Fixed at creation. */
+	struct vdev *dev;
+	unsigned int index;
+	uint32_t num_default;
+
+	/* The main loop's. */
+	struct vq_config cfg;
+	enum vq_state state;
+	bool enabled;   /* the transport lets it run; vdev.h says when it does */
+	struct loop *loop; /* that serves it: its iothread, else the built-in data loop */
+	struct gmem *mem;  /* snapshot that the ring's pointers belong to; held while not idle */
+	int call_fd;       /* owned. Interrupts; -1: the driver polls */
+	int kick_fd;       /* owned. Notifications; -1: none yet */
+	int err_fd;        /* owned. Signalled when the ring breaks; -1: none */
+	bool was_broken;   /* a bad ring stopped it; stays until reset */
+	struct loop_post start_post, stop_post, stopped_post, broken_post;
+	void (*stopped_fn)(struct vq *vq); /* vdev's: the queue is idle now. Main loop */
+	void (*broken_fn)(struct vq *vq);  /* vdev's: reason[] says why. Main loop */
+
+	/* The serving loop's while running. */
+	const struct vq_ops *ops;
+	struct vq_split split;
+	uint32_t num;
+	uint16_t last_avail, shadow_avail, used_idx, signalled_used;
+	bool signalled_used_valid, event_idx;
+	bool running, broken, stopping, dry, flush_due;
+	uint32_t inuse;
+	uint16_t flushed_used; /* used index that the driver can see */
+	uint64_t batch_ns;     /* when this batch began; 0: no clock read yet */
+	struct loop_fd kick;
+	struct loop_work run_work;   /* serve again soon */
+	struct loop_work flush_work; /* publish what vq_complete() collected in this round */
+	struct vq_counters count;
+	char *slots;        /* num chains, each with VQ_INLINE_IOVS iovecs behind it */
+	size_t slots_bytes;
+	uint16_t *free_slots;
+	uint32_t num_free_slots;
+	struct iovec *large; /* VQ_LARGE_CHAINS blocks for chains of many pieces */
+	size_t large_bytes;
+	uint32_t large_free; /* a bit each */
+	_Atomic uint16_t *inflight; /* by head: slot + 1, 0: not in flight */
+	struct log_limit log;
+	char reason[VQ_REASON_BYTES]; /* why it broke; written before broken_post */
+
+	/* Published: odd while it changes. */
+	_Atomic uint32_t view_seq;
+	_Atomic uint64_t view[VQ_VIEW_WORDS];
+};
+
+/* A ring's format: split.c, later packed.c. All on the serving loop, but map on the main loop. */
+struct vq_ops {
+	/* Checks cfg and turns it into pointers of vq->mem; sets the indices. -errno with a sentence. */
+	int (*map)(struct vq *vq, struct err *err);
+	/* The next chain into @c: 1; 0 where none waits; -errno where the ring broke (vq_break() done). */
+	int (*peek)(struct vq *vq, struct chain **ret);
+	/* The chain from peek() is the device's now. */
+	void (*advance)(struct vq *vq, struct chain *c);
+	/* Puts the chain into the used ring; the driver does not see it before flush(). */
+	void (*push)(struct vq *vq, struct chain *c);
+	/* Shows all pushed chains to the driver; true where it wants an interrupt. */
+	bool (*flush)(struct vq *vq);
+	/* Asks for, or forbids, notifications. After asking: true where a chain came meanwhile. */
+	bool (*ask_notify)(struct vq *vq, bool on);
+	/* The area's size in bytes: descriptor, driver, device. */
+	uint64_t (*area_bytes)(uint32_t num, bool event_idx, int area);
+};
+
+extern const struct vq_ops vq_split_ops;
+
+enum { VQ_AREA_DESC, VQ_AREA_DRIVER, VQ_AREA_DEVICE };
+
+/* Main loop. @num_default: the ring's size unless the transport sets another. */
+void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_default);
+/* The queue is idle. Closes its descriptors. Idempotent. */
+void vq_deinit(struct vq *vq);
+/* The queue is idle: back to the defaults, descriptors closed, counters kept. */
+void vq_reset_config(struct vq *vq);
+
+/*
+ * Main loop, idle queue: checks the configuration against @mem, takes the ring and lets @loop serve
+ * it, beginning with a look at the ring. -errno with a sentence where the configuration is not legal
+ * (size 0 or above VQ_SIZE_MAX or, split, no power of two; misaligned areas; areas outside memory).
+ */
+int vq_start(struct vq *vq, struct loop *loop, struct gmem *mem, struct err *err);
+/*
+ * Main loop, running queue: pops nothing more. When what was in flight is answered,
+ * cfg.next_avail is where to go on, the state is VQ_IDLE and stopped_fn() is called.
+ */
+void vq_stop(struct vq *vq);
+
+/*
+ * Main loop, any state. The descriptor is consumed (*fd becomes -1), made non-blocking; the old
+ * one is closed once its loop has let go of it. -1 means none.
+ */
+void vq_set_call_fd(struct vq *vq, int *fd);
+void vq_set_kick_fd(struct vq *vq, int *fd);
+void vq_set_err_fd(struct vq *vq, int *fd);
+
+/* Serving loop, for devices. @c was held; it is answered with c->written. The device lets go of it. */
+void vq_complete(struct vq *vq, struct chain *c);
+/* Serving loop: what made serve() say SERVE_RETRY has passed. Harmless otherwise. */
+void vq_resume(struct vq *vq);
+/*
+ * Serving loop: the ring, or what the device found in it, cannot be gone on with (virtio 1.3,
+ * "Device Status Field": DEVICE_NEEDS_RESET). The sentence names the queue's fault and values.
+ */
+void vq_break(struct vq *vq, const char *fmt, ...) _printf_(2, 3);
+
+/*
+ * Main loop, any state: the last published view. False where it stayed torn over many tries: then
+ * @ret is a mixture and must be marked.
+ */
+bool vq_read_view(struct vq *vq, struct vq_view *ret);
+/* Main loop: is the chain of this head in flight, and what is it? Never blocks. */
+bool vq_read_inflight(struct vq *vq, uint16_t head, struct vq_inflight *ret);
+
+#endif
