@@ -65,7 +65,7 @@ static int add_option(
 	struct json_object *root, const char *key, const char *value, size_t len, struct err *err)
 {
 	char part[128];
-	struct json_object *obj;
+	struct json_object *obj = NULL;
 	int r = descend(root, key, part, sizeof(part), &obj, err);
 
 	if (r < 0)
