@@ -8,9 +8,9 @@
 # sudo. --list prints what is missing, and installs nothing.
 set -eu
 
-build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev'
+build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev'
 demo='user-mode-linux busybox-static kmod'
-test="libcmocka-dev python3-pytest clang-format qemu-system-x86 qemu-utils $demo"
+test="python3-pytest clang-format qemu-system-x86 qemu-utils $demo"
 ci='clang libclang-rt-14-dev'
 
 list=

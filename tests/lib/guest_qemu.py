@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Debian's QEMU under software emulation with a Debian kernel."""
+import pathlib
+import shutil
+
+import pytest
+
+from lib.guest import Guest, images
+from lib.process import PATIENCE, Process
+from lib.qmp import Qmp
+
+QEMU = "qemu-system-x86_64"
+
+
+def vhost_user_blk(path, number=0, **properties):
+    """Arguments for a vhost-user-blk-pci device on a socket."""
+    return ["-chardev", f"socket,id=vub{number},path={path}",
+            "-device", _device("vhost-user-blk-pci", chardev=f"vub{number}", id=f"disk{number}",
+                               **properties)]
+
+
+def vhost_user_rng(path, number=0, **properties):
+    """Arguments for a vhost-user-rng-pci device on a socket."""
+    return ["-chardev", f"socket,id=vur{number},path={path}",
+            "-device", _device("vhost-user-rng-pci", chardev=f"vur{number}", id=f"rng{number}",
+                               **properties)]
+
+
+def _device(driver, **properties):
+    return ",".join([driver, *(f"{k.replace('_', '-')}={v}" for k, v in properties.items())])
+
+
+class GuestQemu(Guest):
+    """A QEMU guest (q35, PCI) with our init on ttyS0 and a QMP socket, `qmp`, once it is ready.
+
+    arguments: further ones for QEMU. Its memory is a shared memfd, as vhost-user needs.
+    """
+
+    def __init__(self, workdir, arguments=(), *, memory=256, smp=1, append="", log=None):
+        folder = images("qemu")
+        if not shutil.which(QEMU):
+            pytest.skip(f"{QEMU} is missing: package qemu-system-x86 is not installed")
+        workdir = pathlib.Path(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self.qmp_path = workdir / "qemu.qmp"
+        self.qmp = None
+        argv = [QEMU, "-M", "q35,accel=tcg,memory-backend=mem", "-cpu", "max", "-smp", smp,
+                "-m", memory, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
+                "-serial", "stdio", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
+                "-kernel", folder / "qemu.vmlinuz", "-initrd", folder / "qemu.initrd",
+                "-append", f"console=ttyS0 quiet panic=-1 reboot=t {append}", *arguments]
+        super().__init__(Process(argv, cwd=workdir, log=log or workdir / "console.log"))
+
+    def __enter__(self):
+        try:
+            self.wait_ready(2 * PATIENCE)
+            self.qmp = Qmp(str(self.qmp_path))
+            return self
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def __exit__(self, *exc):
+        if self.qmp:
+            self.qmp.close()
+        self.process.kill()
+
+    def poweroff(self):
+        """Shut down from inside and return QEMU's exit status."""
+        self.start("poweroff -f")
+        return self.process.wait()
