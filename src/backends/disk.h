@@ -81,6 +81,7 @@ struct disk {
 	enum disk_aio aio; /* what it really is: never DISK_AIO_AUTO */
 	/* The rest is the room's own. */
 	bool skip_zeroes;
+	bool aio_auto; /* io_uring was not insisted on */
 	int fd; /* of the image; of /dev/zero for DISK_NULL */
 	uint32_t dio_mem_align; /* with direct: of a buffer's address, 1 where anything goes */
 };
@@ -132,6 +133,7 @@ struct disk_req {
 	struct iovec part; /* the rest of an entry that was transferred in part */
 	size_t iov_skip;
 	unsigned int iov_at;
+	bool copy; /* O_DIRECT cannot take the buffers in place */
 	int result;
 };
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the disk back end share; nobody else includes it. */
+#ifndef BACKENDS_DISK_INT_H
+#define BACKENDS_DISK_INT_H
+
+#include <stdatomic.h>
+
+#include "backends/disk.h"
+
+/* First in, first out, linked by disk_req.next. */
+struct disk_list {
+	struct disk_req *head, *tail;
+};
+
+static inline void disk_list_push(struct disk_list *list, struct disk_req *req)
+{
+	req->next = NULL;
+	if (list->head)
+		list->tail->next = req;
+	else
+		list->head = req;
+	list->tail = req;
+}
+
+static inline struct disk_req *disk_list_pop(struct disk_list *list)
+{
+	struct disk_req *req = list->head;
+
+	if (req)
+		list->head = req->next;
+	return req;
+}
+
+/* Who carries requests out. All on the channel's loop. */
+struct disk_engine {
+	/* -errno with @err set; nothing is left behind then. */
+	int (*open)(struct disk_chan *chan, struct err *err);
+	void (*close)(struct disk_chan *chan);
+	/* Takes what it can from chan->pending, and ends with disk_req_end() what is complete. */
+	void (*round)(struct disk_chan *chan);
+	/* Without a system call: would round() find something complete? */
+	bool (*ready)(struct disk_chan *chan);
+};
+
+extern const struct disk_engine disk_engine_null, disk_engine_uring, disk_engine_threads;
+
+struct disk_uring;
+
+struct disk_chan {
+	struct disk *disk;
+	struct loop *loop;
+	const struct disk_engine *engine;
+	struct disk_list pending; /* submitted, not handed to the kernel yet */
+	struct disk_list refused; /* submitted and answered by the check already */
+	struct loop_work work; /* one round */
+	unsigned int num_inflight;
+	unsigned int num_ended; /* wraps; for disk_chan_poll() */
+	struct disk_uring *uring;
+
+	/* What the pool has finished: pushed by its threads, taken as a whole by pool_post. */
+	struct disk_req *_Atomic pool_done;
+	struct loop_post pool_post;
+	/* Requests whose pool thread may still touch this channel. */
+	_Atomic unsigned int num_in_pool;
+};
+
+/* Gives @req back to its owner. From engines, never from within disk_submit(). */
+void disk_req_end(struct disk_req *req, int result);
+/* The next piece of a read or write that is not complete: IOV_MAX entries at most. */
+const struct iovec *disk_req_next(struct disk_req *req, unsigned int *ret_num);
+/* @n bytes of that piece went through. */
+void disk_req_advance(struct disk_req *req, size_t n);
+/* What the kernel's answer @n to that piece means: 1 go on, 0 complete, or -errno. */
+int disk_req_account(struct disk_req *req, ssize_t n);
+
+/* A thread's aligned memory for what O_DIRECT cannot take in place. { .fd = -1 } is none. */
+struct disk_bounce {
+	int fd;
+	void *map;
+};
+
+void disk_bounce_deinit(struct disk_bounce *bounce);
+/* Does what is left of @req, blocking. Any thread. 0 or -errno. */
+int disk_perform(struct disk *disk, struct disk_req *req, struct disk_bounce *bounce);
+/* No block may be larger than what a bounce buffer holds. */
+#define DISK_BOUNCE_BYTES (64 * 1024)
+
+/* The pool exists while a channel does; its threads begin with the first request. */
+void disk_pool_get(void);
+void disk_pool_put(void);
+/* Hands the whole list over; each comes back through disk_req_end() on its channel's loop. */
+void disk_pool_submit(struct disk_list *list);
+/* Waits until no thread of the pool touches @chan, whose requests are all done. */
+void disk_pool_settle(struct disk_chan *chan);
+/* The loop_post.fn of disk_chan.pool_post. */
+void disk_pool_deliver(struct loop_post *post);
+
+/* 0, or why the kernel gives us no io_uring. */
+int disk_uring_probe(struct err *err);
+
+/* -errno with a sentence that says who may hold it. */
+int disk_lock(int fd, const char *name, bool read_only, struct err *err);
+void disk_unlock(int fd);
+
+#endif
