@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Requests of the devices' drivers, on a lib.vhost_user.Front."""
+import struct
+
+from lib.process import PATIENCE
+
+BLK, CONSOLE, RNG = 2, 3, 4
+
+BLK_T_IN, BLK_T_OUT, BLK_T_FLUSH, BLK_T_GET_ID = 0, 1, 4, 8
+BLK_T_DISCARD, BLK_T_WRITE_ZEROES = 11, 13
+BLK_S_OK, BLK_S_IOERR, BLK_S_UNSUPP = 0, 1, 2
+SECTOR = 512
+
+
+class Blk:
+    """virtio-blk requests on one queue: virtio 1.3, "Block Device"."""
+
+    def __init__(self, front, queue=0, *, indirect=False):
+        self.front, self.queue, self.indirect = front, queue, indirect
+
+    def capacity(self):
+        """In sectors."""
+        return struct.unpack("<Q", self.front.get_config(0, 8))[0]
+
+    def start(self, kind, sector=0, data=b"", length=0, pieces=1):
+        """Queue a request with data for the device or `length` bytes from it, its payload cut into
+        equal pieces, and kick; returns what finish() takes."""
+        memory = self.front.memory
+        head = memory.put(struct.pack("<IIQ", kind, 0, sector))
+        size = len(data) or length
+        payload = memory.put(data) if data else memory.alloc(max(length, 1))
+        status = memory.put(b"\xff")
+        step = -(-size // pieces) if size else 0
+        body = [(payload + at, min(step, size - at), not data) for at in range(0, size, step or 1)]
+        queue = self.front.queues[self.queue]
+        chain = queue.ring.add([(head, 16, False), *body, (status, 1, True)],
+                               indirect=self.indirect)
+        queue.kick()
+        return chain, payload, length, status
+
+    def finish(self, request, timeout=PATIENCE):
+        """Wait; the status byte, the bytes read, the used element."""
+        chain, payload, length, status = request
+        used = self.front.queues[self.queue].wait([chain], timeout)[0]
+        memory = self.front.memory
+        return memory.get_le(status, 1), memory.read(payload, length), used
+
+    def do(self, *args, **kwargs):
+        """start() and finish(); the status and the bytes read."""
+        return self.finish(self.start(*args, **kwargs))[:2]
+
+    def read(self, sector, num_bytes, **how):
+        status, data = self.do(BLK_T_IN, sector, length=num_bytes, **how)
+        assert status == BLK_S_OK, f"read of {num_bytes} bytes at sector {sector}: {status}"
+        return data
+
+    def write(self, sector, data, **how):
+        status, _ = self.do(BLK_T_OUT, sector, data, **how)
+        assert status == BLK_S_OK, f"write of {len(data)} bytes at sector {sector}: {status}"
+
+    def flush(self):
+        return self.do(BLK_T_FLUSH)[0]
+
+    def get_id(self):
+        status, data = self.do(BLK_T_GET_ID, length=20)
+        assert status == BLK_S_OK, f"get-id: {status}"
+        return data.rstrip(b"\0").decode()
+
+    def range(self, kind, sector, num_sectors, flags=0):
+        """Discard or write zeroes; the status."""
+        return self.do(kind, 0, struct.pack("<QII", sector, num_sectors, flags))[0]
+
+
+def rng_read(front, num_bytes):
+    """Random bytes from a virtio-rng; as many as the device chose to give."""
+    gpa = front.memory.alloc(num_bytes)
+    used = front.request(0, [(gpa, num_bytes, True)])
+    assert 0 < used.len <= num_bytes
+    return front.memory.read(gpa, used.len)
+
+
+class Console:
+    """The one port of a virtio-serial without multiport: queue 0 receives, queue 1 transmits."""
+
+    def __init__(self, front, *, buffers=8, size=256):
+        self.front, self.size = front, size
+        self.posted = []
+        for _ in range(buffers):
+            self._post()
+
+    def _post(self):
+        queue = self.front.queues[0]
+        gpa = self.front.memory.alloc(self.size)
+        self.posted.append((queue.ring.add([(gpa, self.size, True)]), gpa))
+        queue.kick()
+
+    def write(self, data):
+        gpa = self.front.memory.put(data)
+        self.front.request(1, [(gpa, len(data), False)])
+
+    def read(self, num_bytes, timeout=PATIENCE):
+        """At least so many bytes, as the device delivers them, in order."""
+        data = b""
+        while len(data) < num_bytes:
+            chain, gpa = self.posted.pop(0)
+            used = self.front.queues[0].wait([chain], timeout)[0]
+            data += self.front.memory.read(gpa, used.len)
+            self._post()
+        return data
