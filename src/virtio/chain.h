@@ -34,12 +34,14 @@ struct chain {
 	/* Bytes that went into the writable part from its start without a gap: the used length. */
 	uint32_t written;
 	uint16_t head; /* split: the index of the first descriptor; packed: the buffer id */
-	uint16_t num_descs;  /* ring slots that it takes (packed rings skip that many) */
-	uint16_t slot;       /* which of the queue's chain slots this is */
+	uint16_t num_descs; /* ring slots that it takes (packed rings skip that many) */
+	uint16_t slot; /* which of the queue's chain slots this is */
 	bool held;
+	bool done_early; /* vq_complete() came while serve() still had it */
 	struct vq *vq;
 	void *opaque; /* the device's own, while it holds the chain */
-	struct iovec *iov_block; /* all the iovecs: the slot's own, or one of the queue's large ones */
+	struct iovec
+		*iov_block; /* all the iovecs: the slot's own, or one of the queue's large ones */
 
 	/*
 	 * For inspection, read on the main loop while the owner runs: seq is odd while the fields
@@ -51,7 +53,8 @@ struct chain {
 	_Atomic uint32_t readable_bytes, writable_bytes; /* as offered by the driver */
 	_Atomic uint16_t inspect_head;
 	_Atomic uint8_t num_snap;
-	_Atomic uint64_t snap[CHAIN_SNAP_BYTES / 8]; /* first readable bytes, as the device took them */
+	_Atomic uint64_t
+		snap[CHAIN_SNAP_BYTES / 8]; /* first readable bytes, as the device took them */
 };
 
 /* Copies the next @len readable bytes out; false, and nothing consumed, where fewer remain. */

@@ -8,18 +8,18 @@
 #define VIRTIO_FEATURE_BITS 128
 
 #define VIRTIO_F_NOTIFY_ON_EMPTY   24
-#define VIRTIO_F_ANY_LAYOUT        27
-#define VIRTIO_F_INDIRECT_DESC     28
-#define VIRTIO_F_EVENT_IDX         29
-#define VIRTIO_F_VERSION_1         32
+#define VIRTIO_F_ANY_LAYOUT	   27
+#define VIRTIO_F_INDIRECT_DESC	   28
+#define VIRTIO_F_EVENT_IDX	   29
+#define VIRTIO_F_VERSION_1	   32
 #define VIRTIO_F_ACCESS_PLATFORM   33
-#define VIRTIO_F_RING_PACKED       34
-#define VIRTIO_F_IN_ORDER          35
-#define VIRTIO_F_ORDER_PLATFORM    36
-#define VIRTIO_F_SR_IOV            37
+#define VIRTIO_F_RING_PACKED	   34
+#define VIRTIO_F_IN_ORDER	   35
+#define VIRTIO_F_ORDER_PLATFORM	   36
+#define VIRTIO_F_SR_IOV		   37
 #define VIRTIO_F_NOTIFICATION_DATA 38
 #define VIRTIO_F_NOTIF_CONFIG_DATA 39
-#define VIRTIO_F_RING_RESET        40
+#define VIRTIO_F_RING_RESET	   40
 
 /* Word 0 holds bits 0 to 63. */
 struct virtio_features {

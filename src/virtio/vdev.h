@@ -21,11 +21,11 @@
 
 /* virtio 1.3, "Device Status Field" */
 #define VIRTIO_STATUS_ACKNOWLEDGE 0x01
-#define VIRTIO_STATUS_DRIVER      0x02
-#define VIRTIO_STATUS_DRIVER_OK   0x04
+#define VIRTIO_STATUS_DRIVER	  0x02
+#define VIRTIO_STATUS_DRIVER_OK	  0x04
 #define VIRTIO_STATUS_FEATURES_OK 0x08
 #define VIRTIO_STATUS_NEEDS_RESET 0x40
-#define VIRTIO_STATUS_FAILED      0x80
+#define VIRTIO_STATUS_FAILED	  0x80
 
 /* Queues of one device. */
 #define VDEV_QUEUES_MAX 1024
@@ -36,11 +36,11 @@ struct vdev;
 
 /* Eight callbacks at most; NULL where a device has nothing to do. */
 struct vdev_class {
-	const char *name;        /* as in --device: virtio-blk */
+	const char *name; /* as in --device: virtio-blk */
 	const char *description; /* one line for --help */
-	uint16_t virtio_id;      /* virtio 1.3, "Device Types" */
-	size_t instance_bytes;   /* of the device's struct, whose first member is struct vdev */
-	size_t config_bytes;     /* of its configuration space */
+	uint16_t virtio_id; /* virtio 1.3, "Device Types" */
+	size_t instance_bytes; /* of the device's struct, whose first member is struct vdev */
+	size_t config_bytes; /* of its configuration space */
 	const struct option_spec *options; /* ends with an entry without a name */
 
 	/*
@@ -58,7 +58,7 @@ struct vdev_class {
 	enum serve_verdict (*serve)(struct vdev *dev, struct vq *vq, struct chain *c);
 	/* Queue's loop: before its first chain. -errno with a sentence breaks the device. */
 	int (*queue_start)(struct vdev *dev, struct vq *vq, struct err *err);
-	/* Queue's loop: after the last chain came back. */
+	/* Queue's loop: after the last chain came back; also after a queue_start() that failed. */
 	void (*queue_stop)(struct vdev *dev, struct vq *vq);
 	/* The driver reset the device: all queues are idle. */
 	void (*reset)(struct vdev *dev);
@@ -66,9 +66,9 @@ struct vdev_class {
 
 /* What only the transport knows; inspection reads it here and never asks the transport. */
 struct vdev_transport_view {
-	const char *kind;  /* "vhost-user" */
-	char *address;     /* the socket's path; owned by the transport */
-	bool connected;    /* a front-end is there */
+	const char *kind; /* "vhost-user" */
+	char *address; /* the socket's path; owned by the transport */
+	bool connected; /* a front-end is there */
 	bool status_known; /* the driver's status byte comes as a message; else it is derived */
 	bool isr_known, queue_sel_known, disabled_known;
 	uint8_t isr;
@@ -94,7 +94,7 @@ struct vdev_transport_ops {
 
 /* News for control, main loop; set once for the process. Fields may be NULL. */
 struct vdev_listener {
-	void (*broken)(struct vdev *dev);         /* dev->broken_reason says why */
+	void (*broken)(struct vdev *dev); /* dev->broken_reason says why */
 	void (*status_changed)(struct vdev *dev); /* any change of dev->status */
 };
 
@@ -106,7 +106,7 @@ struct vdev_wait {
 
 struct vdev {
 	const struct vdev_class *cls;
-	char *id;    /* NULL where none was given */
+	char *id; /* NULL where none was given */
 	struct loop *main_loop;
 	struct loop *data_loop; /* that serves its queues unless an iothread does */
 

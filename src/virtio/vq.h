@@ -29,13 +29,13 @@ struct vq_ops;
 /* Descriptors in one chain, the indirect table's included; at least this, else the ring's size. */
 #define VQ_CHAIN_DESCS_MAX 1024
 /* Chains served before other queues of the loop get a turn. */
-#define VQ_BUDGET 64
+#define VQ_BUDGET	64
 #define VQ_REASON_BYTES 160
 
 /* What a transport sets up while the queue is idle. Addresses are guest-physical. */
 struct vq_config {
-	uint32_t num;    /* ring size in descriptors */
-	uint64_t desc;   /* descriptor area */
+	uint32_t num; /* ring size in descriptors */
+	uint64_t desc; /* descriptor area */
 	uint64_t driver; /* driver area: the available ring; packed: driver event suppression */
 	uint64_t device; /* device area: the used ring; packed: device event suppression */
 	/*
@@ -47,41 +47,42 @@ struct vq_config {
 };
 
 enum vq_state {
-	VQ_IDLE,     /* the configuration may change; nobody touches the ring */
-	VQ_RUNNING,  /* its loop serves it */
+	VQ_IDLE, /* the configuration may change; nobody touches the ring */
+	VQ_RUNNING, /* its loop serves it */
 	VQ_STOPPING, /* no new chain is popped; waits for the last in flight */
 };
 
 /* What a device's serve() did with the chain. */
 enum serve_verdict {
-	SERVE_DONE,  /* answered: c->written bytes were written */
-	SERVE_HELD,  /* the device keeps it and will call vq_complete() on this loop */
+	SERVE_DONE, /* answered: c->written bytes were written */
+	SERVE_HELD, /* the device keeps it and will call vq_complete() on this loop */
 	SERVE_RETRY, /* nothing to serve it with now: it keeps its place until vq_resume() */
 };
 
 /* Counters that only grow; from the queue's start of life, across restarts. */
 struct vq_counters {
-	uint64_t kicks;        /* notifications that woke the loop */
-	uint64_t popped;       /* chains taken */
-	uint64_t completed;    /* chains answered */
-	uint64_t descs;        /* descriptors loaded */
-	uint64_t bytes_read;   /* readable bytes of completed chains */
+	uint64_t kicks; /* notifications that woke the loop */
+	uint64_t popped; /* chains taken */
+	uint64_t completed; /* chains answered */
+	uint64_t descs; /* descriptors loaded */
+	uint64_t bytes_read; /* readable bytes of completed chains */
 	uint64_t bytes_written;
-	uint64_t calls;            /* interrupts sent */
+	uint64_t calls; /* interrupts sent */
 	uint64_t calls_suppressed; /* that the driver did not want */
-	uint64_t calls_full;       /* that a full call descriptor did not take: one is pending there */
-	uint64_t empty_runs;       /* woken with nothing to do */
+	uint64_t calls_full; /* that a full call descriptor did not take: one is pending there */
+	uint64_t empty_runs; /* woken with nothing to do */
 };
 
 /* What the owner publishes after each batch. */
 struct vq_view {
-	uint16_t last_avail_idx;   /* next available index that the device takes */
+	uint16_t last_avail_idx; /* next available index that the device takes */
 	uint16_t shadow_avail_idx; /* the driver's index as the device last read it */
-	uint16_t used_idx;         /* next used index that the device writes */
-	uint16_t signalled_used;   /* used index at the last interrupt decision under EVENT_IDX */
+	uint16_t used_idx; /* next used index that the device writes */
+	uint16_t signalled_used; /* used index at the last interrupt decision under EVENT_IDX */
 	bool signalled_used_valid;
-	uint32_t inuse;            /* chains taken and not answered */
-	uint64_t progress_ns;      /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none */
+	uint32_t inuse; /* chains taken and not answered */
+	uint64_t
+		progress_ns; /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none */
 	struct vq_counters counters;
 };
 
@@ -94,7 +95,7 @@ struct vq_inflight {
 	uint8_t snap[CHAIN_SNAP_BYTES];
 };
 
-#define VQ_VIEW_WORDS (4 + sizeof(struct vq_counters) / 8)
+#define VQ_VIEW_WORDS (3 + sizeof(struct vq_counters) / 8)
 
 /* The split ring as its owner sees it; pointers into guest memory. */
 struct vq_split {
@@ -113,16 +114,17 @@ struct vq {
 	/* The main loop's. */
 	struct vq_config cfg;
 	enum vq_state state;
-	bool enabled;   /* the transport lets it run; vdev.h says when it does */
+	bool enabled; /* the transport lets it run; vdev.h says when it does */
 	struct loop *loop; /* that serves it: its iothread, else the built-in data loop */
-	struct gmem *mem;  /* snapshot that the ring's pointers belong to; held while not idle */
-	int call_fd;       /* owned. Interrupts; -1: the driver polls */
-	int kick_fd;       /* owned. Notifications; -1: none yet */
-	int err_fd;        /* owned. Signalled when the ring breaks; -1: none */
-	bool was_broken;   /* a bad ring stopped it; stays until reset */
+	struct gmem *mem; /* snapshot that the ring's pointers belong to; held while not idle */
+	int call_fd; /* owned. Interrupts; -1: the driver polls */
+	int kick_fd; /* owned. Notifications; -1: none yet */
+	int err_fd; /* owned. Signalled when the ring breaks; -1: none */
+	int next_call_fd, next_kick_fd; /* owned; taken over when it has stopped. -2: no change */
+	bool was_broken; /* a bad ring stopped it; stays until reset */
 	struct loop_post start_post, stop_post, stopped_post, broken_post;
 	void (*stopped_fn)(struct vq *vq); /* vdev's: the queue is idle now. Main loop */
-	void (*broken_fn)(struct vq *vq);  /* vdev's: reason[] says why. Main loop */
+	void (*broken_fn)(struct vq *vq); /* vdev's: reason[] says why. Main loop */
 
 	/* The serving loop's while running. */
 	const struct vq_ops *ops;
@@ -130,18 +132,19 @@ struct vq {
 	uint32_t num;
 	uint16_t last_avail, shadow_avail, used_idx, signalled_used;
 	bool signalled_used_valid, event_idx;
-	bool running, broken, stopping, dry, flush_due;
+	bool broken, stopping, dry;
 	uint32_t inuse;
 	uint16_t flushed_used; /* used index that the driver can see */
-	uint64_t batch_ns;     /* when this batch began; 0: no clock read yet */
+	uint64_t batch_ns; /* when this batch began; 0: no clock read yet */
 	struct loop_fd kick;
-	struct loop_work run_work;   /* serve again soon */
+	struct loop_work run_work; /* serve again soon */
 	struct loop_work flush_work; /* publish what vq_complete() collected in this round */
 	struct vq_counters count;
-	char *slots;        /* num chains, each with VQ_INLINE_IOVS iovecs behind it */
+	struct chain *serving; /* the one that serve() has at hand */
+	char *slots; /* num chains, each with a few iovecs behind it */
 	size_t slots_bytes;
-	uint16_t *free_slots;
-	uint32_t num_free_slots;
+	uint16_t *free_slots; /* a stack: the last one used is used next */
+	uint32_t num_free_slots, num_touched_slots;
 	struct iovec *large; /* VQ_LARGE_CHAINS blocks for chains of many pieces */
 	size_t large_bytes;
 	uint32_t large_free; /* a bit each */

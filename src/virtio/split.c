@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The split ring (virtio 1.3, "Split Virtqueues"), device side. Each word that the driver can change
+ * is loaded once into a local copy; the copy is checked and the copy is used.
+ *
+ * Refused, with the queue broken: an available index further ahead than the ring is long, a head or
+ * a next beyond the table, a head that is in flight, loops, an indirect table that is empty, ragged,
+ * nested or outside memory, a descriptor with NEXT and INDIRECT, a readable buffer after a writable
+ * one, a buffer outside memory, a chain of more than 4 GiB. A buffer of length 0 is legal and its
+ * address is never looked at. INDIRECT is followed even where it was not negotiated: some front-ends
+ * do not pass the bit on.
+ */
+#include "virtio/vring.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "virtio/vdev.h"
+#include "virtio/vq_internal.h"
+
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+/* A chain being walked. */
+struct walk {
+	struct vq *vq;
+	struct chain *c;
+	struct iovec *iov;
+	int num_iov, max_iov, num_readable;
+	uint64_t readable_bytes, writable_bytes;
+	uint32_t num_descs;
+	bool writing;
+};
+
+/* One 16-bit word of a ring, in one access (a torn index would be one that nobody wrote). */
+static uint16_t load16(const le16 *p, int order)
+{
+	return le16toh(order == __ATOMIC_ACQUIRE ? __atomic_load_n(&p->raw, __ATOMIC_ACQUIRE)
+						 : __atomic_load_n(&p->raw, __ATOMIC_RELAXED));
+}
+
+static void store16(le16 *p, uint16_t v, int order)
+{
+	if (order == __ATOMIC_RELEASE)
+		__atomic_store_n(&p->raw, htole16(v), __ATOMIC_RELEASE);
+	else
+		__atomic_store_n(&p->raw, htole16(v), __ATOMIC_RELAXED);
+}
+
+static const struct vring_avail *avail_of(const struct vq *vq)
+{
+	return vq->split.avail;
+}
+
+static struct vring_used *used_of(const struct vq *vq)
+{
+	return vq->split.used;
+}
+
+/* Where the driver says at which used index it wants to be called. */
+static const le16 *used_event_of(const struct vq *vq)
+{
+	return &avail_of(vq)->ring[vq->num];
+}
+
+/* Where we say at which available index we want to be kicked. */
+static le16 *avail_event_of(const struct vq *vq)
+{
+	return (le16 *)&used_of(vq)->ring[vq->num];
+}
+
+static void unpack_desc(const struct vring_desc *raw, struct desc *ret)
+{
+	ret->addr = le64_get(raw->addr);
+	ret->len = le32_get(raw->len);
+	ret->flags = le16_get(raw->flags);
+	ret->next = le16_get(raw->next);
+}
+
+static void load_desc(const void *table, uint32_t i, struct desc *ret)
+{
+	struct vring_desc raw;
+
+	memcpy(&raw, (const char *)table + (size_t)i * sizeof(raw), sizeof(raw));
+	/* Only the copy is used from here: the compiler must not fetch from the table again. */
+	__asm__ volatile("" : "+m"(raw));
+	unpack_desc(&raw, ret);
+}
+
+static uint64_t split_area_bytes(uint32_t num, bool event_idx, int area)
+{
+	uint64_t event = event_idx ? sizeof(le16) : 0;
+
+	switch (area) {
+	case VQ_AREA_DESC: return (uint64_t)num * sizeof(struct vring_desc);
+	case VQ_AREA_DRIVER: return sizeof(struct vring_avail) + num * sizeof(le16) + event;
+	default: return sizeof(struct vring_used) + num * sizeof(struct vring_used_elem) + event;
+	}
+}
+
+static int map_area(struct vq *vq, const char *name, uint64_t gpa, uint64_t align, int area,
+	void **ret, struct err *err)
+{
+	uint64_t bytes = split_area_bytes(vq->num, vq->event_idx, area);
+
+	if (gpa % align)
+		return err_set(err, -EINVAL,
+			"queue %u: the %s area at 0x%" PRIx64 " is not aligned to %" PRIu64
+			" bytes",
+			vq->index, name, gpa, align);
+	*ret = gmem_ptr(vq->mem, gpa, bytes);
+	if (!*ret)
+		return err_set(err, -EFAULT,
+			"queue %u: the %s area at 0x%" PRIx64 " of %" PRIu64
+			" bytes lies outside guest memory",
+			vq->index, name, gpa, bytes);
+	return 0;
+}
+
+static int split_map(struct vq *vq, struct err *err)
+{
+	void *desc, *avail, *used;
+	int r;
+
+	if (vq->num & (vq->num - 1))
+		return err_set(err, -EINVAL, "queue %u: size %u of a split ring is no power of two",
+			vq->index, vq->num);
+	r = map_area(vq, "descriptor", vq->cfg.desc, VRING_DESC_ALIGN, VQ_AREA_DESC, &desc, err);
+	if (!r)
+		r = map_area(vq, "driver", vq->cfg.driver, VRING_AVAIL_ALIGN, VQ_AREA_DRIVER,
+			&avail, err);
+	if (!r)
+		r = map_area(
+			vq, "device", vq->cfg.device, VRING_USED_ALIGN, VQ_AREA_DEVICE, &used, err);
+	if (r < 0)
+		return r;
+	vq->split.desc = desc;
+	vq->split.avail = avail;
+	vq->split.used = used;
+	vq->split.mask = (uint16_t)(vq->num - 1);
+	vq->last_avail = vq->cfg.next_avail;
+	vq->shadow_avail = vq->last_avail;
+	/* Whoever served this ring before us left its place in memory. */
+	vq->used_idx = load16(&used_of(vq)->idx, __ATOMIC_RELAXED);
+	vq->flushed_used = vq->used_idx;
+	return 0;
+}
+
+static int bad(struct walk *w, const char *what, uint32_t index, const char *detail)
+{
+	vq_break(w->vq, "head %u: descriptor %u %s%s", w->c->head, index, what, detail);
+	return -EPROTO;
+}
+
+/* Adds a buffer's pieces; 0, -EAGAIN where a large block must be waited for, or -EPROTO. */
+static int add_buffer(struct walk *w, const struct desc *d, uint32_t index)
+{
+	int n;
+
+	if (!d->len)
+		return 0;
+	n = gmem_iov(w->vq->mem, d->addr, d->len, w->iov + w->num_iov, w->max_iov - w->num_iov);
+	if (n == -ENOBUFS && w->max_iov == VQ_INLINE_IOVS) {
+		struct iovec *large = vq_chain_grow(w->vq, w->c, w->num_iov);
+
+		if (!large)
+			return -EAGAIN;
+		w->iov = large;
+		w->max_iov = vq_large_iovs(w->vq);
+		n = gmem_iov(
+			w->vq->mem, d->addr, d->len, w->iov + w->num_iov, w->max_iov - w->num_iov);
+	}
+	if (n < 0) {
+		vq_break(w->vq, "head %u: descriptor %u at 0x%" PRIx64 " of %u bytes %s",
+			w->c->head, index, d->addr, d->len,
+			n == -EFAULT ? "lies outside guest memory" : "is in too many pieces");
+		return -EPROTO;
+	}
+	w->num_iov += n;
+	return 0;
+}
+
+static int take_desc(struct walk *w, const struct desc *d, uint32_t index)
+{
+	if (d->flags & VRING_DESC_F_WRITE) {
+		if (!w->writing)
+			w->num_readable = w->num_iov;
+		w->writing = true;
+		w->writable_bytes += d->len;
+	} else {
+		if (w->writing)
+			return bad(w, "is readable and follows a writable one", index, "");
+		w->readable_bytes += d->len;
+	}
+	if (w->readable_bytes > UINT32_MAX || w->writable_bytes > UINT32_MAX)
+		return bad(w, "makes the chain longer than 4 GiB", index, "");
+	if (++w->num_descs > vq_chain_limit(w->vq))
+		return bad(w, "makes the chain longer than its limit: a loop?", index, "");
+	return add_buffer(w, d, index);
+}
+
+/* Entry @i of the table that @outer points to; its bytes may cross regions. */
+static bool load_indirect(const struct walk *w, const struct desc *outer, const void *table,
+	uint32_t i, struct desc *ret)
+{
+	struct vring_desc raw;
+
+	if (table) {
+		load_desc(table, i, ret);
+		return true;
+	}
+	if (!gmem_read(w->vq->mem, outer->addr + (uint64_t)i * sizeof(raw), &raw, sizeof(raw)))
+		return false;
+	unpack_desc(&raw, ret);
+	return true;
+}
+
+static int walk_indirect(struct walk *w, const struct desc *outer, uint32_t outer_index)
+{
+	uint32_t n = outer->len / sizeof(struct vring_desc), i = 0, steps = 0;
+	const void *table;
+	struct desc d;
+	int r;
+
+	if (outer->flags & VRING_DESC_F_NEXT)
+		return bad(w, "has both INDIRECT and NEXT set", outer_index, "");
+	if (!n || outer->len % sizeof(struct vring_desc))
+		return bad(w, "holds an indirect table whose length is not a multiple of 16",
+			outer_index, n ? "" : " above 0");
+	if (!range_inside(outer->addr, outer->len, UINT64_MAX))
+		return bad(w, "holds an indirect table that wraps around", outer_index, "");
+	table = gmem_ptr(w->vq->mem, outer->addr, outer->len);
+	do {
+		if (steps++ == n)
+			return bad(w, "holds an indirect table with a loop", outer_index, "");
+		if (!load_indirect(w, outer, table, i, &d))
+			return bad(
+				w, "holds an indirect table outside guest memory", outer_index, "");
+		if (d.flags & VRING_DESC_F_INDIRECT)
+			return bad(w, "of an indirect table is indirect itself", i, "");
+		r = take_desc(w, &d, i);
+		if (r < 0)
+			return r;
+		i = d.next;
+		if ((d.flags & VRING_DESC_F_NEXT) && i >= n)
+			return bad(w, "is named as next, beyond its indirect table", i, "");
+	} while (d.flags & VRING_DESC_F_NEXT);
+	return 0;
+}
+
+static int walk_chain(struct walk *w, uint16_t head)
+{
+	uint32_t i = head, steps = 0;
+	struct desc d;
+	int r;
+
+	do {
+		if (steps++ == w->vq->num)
+			return bad(w, "closes a loop", i, "");
+		load_desc(w->vq->split.desc, i, &d);
+		if (d.flags & VRING_DESC_F_INDIRECT)
+			return walk_indirect(w, &d, i);
+		r = take_desc(w, &d, i);
+		if (r < 0)
+			return r;
+		i = d.next;
+		if ((d.flags & VRING_DESC_F_NEXT) && i >= w->vq->num)
+			return bad(w, "is named as next, beyond the table", i, "");
+	} while (d.flags & VRING_DESC_F_NEXT);
+	return 0;
+}
+
+static void finish_chain(struct walk *w)
+{
+	struct chain *c = w->c;
+
+	if (!w->writing)
+		w->num_readable = w->num_iov;
+	c->readable = (struct chain_cursor){ w->iov, w->num_readable, w->readable_bytes };
+	c->writable = (struct chain_cursor){ w->iov + w->num_readable, w->num_iov - w->num_readable,
+		w->writable_bytes };
+	c->num_descs = 1;
+	atomic_store_explicit(
+		&c->readable_bytes, (uint32_t)w->readable_bytes, memory_order_relaxed);
+	atomic_store_explicit(
+		&c->writable_bytes, (uint32_t)w->writable_bytes, memory_order_relaxed);
+	w->vq->count.descs += w->num_descs;
+}
+
+/* Does a chain wait? Reads the driver's index only where the last one read is used up. */
+static int chain_waits(struct vq *vq)
+{
+	uint16_t ahead;
+
+	if (vq->last_avail != vq->shadow_avail)
+		return 1;
+	/* Acquire pairs with the driver's barrier between ring entries and index. */
+	vq->shadow_avail = load16(&avail_of(vq)->idx, __ATOMIC_ACQUIRE);
+	ahead = (uint16_t)(vq->shadow_avail - vq->last_avail);
+	if (ahead > vq->num) {
+		vq_break(vq, "available index %u is %u ahead of %u, in a ring of %u",
+			vq->shadow_avail, ahead, vq->last_avail, vq->num);
+		return -EPROTO;
+	}
+	return ahead != 0;
+}
+
+static int split_peek(struct vq *vq, struct chain **ret)
+{
+	struct walk w = { .vq = vq, .max_iov = VQ_INLINE_IOVS };
+	uint16_t head;
+	int r = chain_waits(vq);
+
+	if (r <= 0)
+		return r;
+	head = load16(&avail_of(vq)->ring[vq->last_avail & vq->split.mask], __ATOMIC_RELAXED);
+	if (head >= vq->num) {
+		vq_break(vq, "available entry %u names head %u, beyond a ring of %u",
+			vq->last_avail & vq->split.mask, head, vq->num);
+		return -EPROTO;
+	}
+	if (atomic_load_explicit(&vq->inflight[head], memory_order_relaxed)) {
+		vq_break(vq, "head %u is made available again while it is in flight", head);
+		return -EPROTO;
+	}
+	w.c = vq_chain_get(vq, head);
+	w.iov = w.c->iov_block;
+	r = walk_chain(&w, head);
+	if (r < 0) {
+		vq_chain_put(vq, w.c);
+		if (r == -EAGAIN)
+			vq_wait_large(vq);
+		return r == -EAGAIN ? 0 : r;
+	}
+	finish_chain(&w);
+	*ret = w.c;
+	return 1;
+}
+
+static void split_advance(struct vq *vq, struct chain *c)
+{
+	(void)c;
+	vq->last_avail++;
+}
+
+static void split_push(struct vq *vq, struct chain *c)
+{
+	struct vring_used_elem *elem = &used_of(vq)->ring[vq->used_idx & vq->split.mask];
+
+	elem->id = le32_make(c->head);
+	elem->len = le32_make(c->written);
+	vq->used_idx++;
+}
+
+/* virtio 1.3, "Used Buffer Notification Suppression": did the index pass the one asked for? */
+static bool crossed(uint16_t event, uint16_t now, uint16_t before)
+{
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
+}
+
+static bool split_flush(struct vq *vq)
+{
+	uint16_t before = vq->signalled_used;
+	bool valid = vq->signalled_used_valid;
+
+	if (vq->flushed_used == vq->used_idx)
+		return false;
+	/* Release pairs with the driver's read barrier: who sees the index sees the entries. */
+	store16(&used_of(vq)->idx, vq->used_idx, __ATOMIC_RELEASE);
+	vq->flushed_used = vq->used_idx;
+	/*
+	 * Full barrier, paired with the driver's between its write of used_event (or the flag) and
+	 * its look at the used index: one of the two sees the other.
+	 */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!vq->event_idx)
+		return !(load16(&avail_of(vq)->flags, __ATOMIC_RELAXED) &
+			 VRING_AVAIL_F_NO_INTERRUPT);
+	vq->signalled_used = vq->used_idx;
+	vq->signalled_used_valid = true;
+	return !valid || crossed(load16(used_event_of(vq), __ATOMIC_RELAXED), vq->used_idx, before);
+}
+
+static bool split_ask_notify(struct vq *vq, bool on)
+{
+	if (vq->event_idx) {
+		/* Where the index stays behind, the driver has passed it already and stays silent. */
+		if (!on)
+			return false;
+		store16(avail_event_of(vq), vq->last_avail, __ATOMIC_RELAXED);
+	} else {
+		store16(&used_of(vq)->flags, on ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+		if (!on)
+			return false;
+	}
+	/* Full barrier, paired with the driver's between its index and its look at what we ask for. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return load16(&avail_of(vq)->idx, __ATOMIC_RELAXED) != vq->last_avail;
+}
+
+const struct vq_ops vq_split_ops = {
+	.map = split_map,
+	.peek = split_peek,
+	.advance = split_advance,
+	.push = split_push,
+	.flush = split_flush,
+	.ask_notify = split_ask_notify,
+	.area_bytes = split_area_bytes,
+};

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What vq.c offers to the ring formats, and to nobody outside virtio/. Serving loop. */
+#ifndef VIRTIO_VQ_INTERNAL_H
+#define VIRTIO_VQ_INTERNAL_H
+
+#include "virtio/vq.h"
+
+/* Pieces that a chain holds in its own slot; longer ones borrow one of the queue's large blocks. */
+#define VQ_INLINE_IOVS	20
+#define VQ_LARGE_CHAINS 32
+/* Room beyond one piece a descriptor, for buffers that cross memory regions. */
+#define VQ_LARGE_SPARE_IOVS 512
+
+/* Descriptors that one chain may have. */
+static inline uint32_t vq_chain_limit(const struct vq *vq)
+{
+	return MAX(vq->num, (uint32_t)VQ_CHAIN_DESCS_MAX);
+}
+
+static inline int vq_large_iovs(const struct vq *vq)
+{
+	return (int)vq_chain_limit(vq) + VQ_LARGE_SPARE_IOVS;
+}
+
+static inline struct chain *vq_slot(const struct vq *vq, uint32_t slot)
+{
+	size_t each = sizeof(struct chain) + VQ_INLINE_IOVS * sizeof(struct iovec);
+
+	return (struct chain *)(vq->slots + slot * each);
+}
+
+/* A free chain, reset, for @head. There is one: no more are in flight than the ring has heads. */
+struct chain *vq_chain_get(struct vq *vq, uint16_t head);
+/* Gives it back; it is not in flight. */
+void vq_chain_put(struct vq *vq, struct chain *c);
+/* Swaps the chain's iovecs, @used of them filled, for a large block; NULL where all are taken. */
+struct iovec *vq_chain_grow(struct vq *vq, struct chain *c, int used);
+/* Publishes for inspection: the queue's view; that a chain is in flight, or no longer. */
+void vq_publish(struct vq *vq);
+void vq_mark_in_flight(struct vq *vq, struct chain *c);
+void vq_unmark_in_flight(struct vq *vq, struct chain *c);
+/* A chain wants a large block and none is free: the queue waits for one. */
+void vq_wait_large(struct vq *vq);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a queue's owner publishes, and how the main loop reads it: sequence-counted blocks of atomic
+ * words. The owner never waits; a reader tries again a bounded number of times.
+ */
+#include <string.h>
+
+#include "virtio/vq_internal.h"
+
+/* A reader gives up after so many torn reads and marks what it has. */
+#define VIEW_TRIES 1000
+
+void vq_mark_in_flight(struct vq *vq, struct chain *c)
+{
+	uint32_t seq = atomic_load_explicit(&c->seq, memory_order_relaxed);
+
+	/* Odd first, even last; the fences pair with those of vq_read_inflight(). */
+	atomic_store_explicit(&c->seq, seq + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&c->inspect_head, c->head, memory_order_relaxed);
+	atomic_store_explicit(&c->since_ns, vq->batch_ns, memory_order_relaxed);
+	atomic_store_explicit(&c->in_flight, true, memory_order_relaxed);
+	atomic_store_explicit(&c->seq, seq + 2, memory_order_release);
+	atomic_store_explicit(
+		&vq->inflight[c->head], (uint16_t)(c->slot + 1), memory_order_release);
+}
+
+void vq_unmark_in_flight(struct vq *vq, struct chain *c)
+{
+	atomic_store_explicit(&vq->inflight[c->head], 0, memory_order_relaxed);
+	atomic_store_explicit(&c->in_flight, false, memory_order_relaxed);
+	atomic_fetch_add_explicit(&c->seq, 2, memory_order_release);
+}
+
+void vq_publish(struct vq *vq)
+{
+	uint32_t seq = atomic_load_explicit(&vq->view_seq, memory_order_relaxed);
+	const uint64_t *count = (const uint64_t *)&vq->count;
+	size_t i;
+
+	atomic_store_explicit(&vq->view_seq, seq + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&vq->view[0],
+		(uint64_t)vq->last_avail | (uint64_t)vq->shadow_avail << 16 |
+			(uint64_t)vq->flushed_used << 32 | (uint64_t)vq->signalled_used << 48,
+		memory_order_relaxed);
+	atomic_store_explicit(&vq->view[1],
+		(uint64_t)vq->signalled_used_valid | (uint64_t)vq->inuse << 32,
+		memory_order_relaxed);
+	if (vq->batch_ns)
+		atomic_store_explicit(&vq->view[2], vq->batch_ns, memory_order_relaxed);
+	for (i = 0; i < sizeof(vq->count) / 8; i++)
+		atomic_store_explicit(&vq->view[3 + i], count[i], memory_order_relaxed);
+	atomic_store_explicit(&vq->view_seq, seq + 2, memory_order_release);
+}
+
+static void unpack_view(const uint64_t *word, struct vq_view *ret)
+{
+	ret->last_avail_idx = (uint16_t)word[0];
+	ret->shadow_avail_idx = (uint16_t)(word[0] >> 16);
+	ret->used_idx = (uint16_t)(word[0] >> 32);
+	ret->signalled_used = (uint16_t)(word[0] >> 48);
+	ret->signalled_used_valid = word[1] & 1;
+	ret->inuse = (uint32_t)(word[1] >> 32);
+	ret->progress_ns = word[2];
+	memcpy(&ret->counters, word + 3, sizeof(ret->counters));
+}
+
+bool vq_read_view(struct vq *vq, struct vq_view *ret)
+{
+	uint64_t word[VQ_VIEW_WORDS];
+	unsigned int tries;
+	size_t i;
+
+	for (tries = 0; tries < VIEW_TRIES; tries++) {
+		uint32_t seq = atomic_load_explicit(&vq->view_seq, memory_order_acquire);
+
+		for (i = 0; i < VQ_VIEW_WORDS; i++)
+			word[i] = atomic_load_explicit(&vq->view[i], memory_order_relaxed);
+		atomic_thread_fence(memory_order_acquire);
+		unpack_view(word, ret);
+		if (!(seq & 1) && seq == atomic_load_explicit(&vq->view_seq, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+static void copy_inflight(struct chain *c, struct vq_inflight *ret)
+{
+	size_t i;
+
+	ret->head = atomic_load_explicit(&c->inspect_head, memory_order_relaxed);
+	ret->since_ns = atomic_load_explicit(&c->since_ns, memory_order_relaxed);
+	ret->readable_bytes = atomic_load_explicit(&c->readable_bytes, memory_order_relaxed);
+	ret->writable_bytes = atomic_load_explicit(&c->writable_bytes, memory_order_relaxed);
+	ret->num_snap = atomic_load_explicit(&c->num_snap, memory_order_relaxed);
+	for (i = 0; i < CHAIN_SNAP_BYTES / 8; i++) {
+		uint64_t word = atomic_load_explicit(&c->snap[i], memory_order_relaxed);
+
+		memcpy(ret->snap + i * 8, &word, 8);
+	}
+}
+
+bool vq_read_inflight(struct vq *vq, uint16_t head, struct vq_inflight *ret)
+{
+	unsigned int tries;
+
+	if (vq->state == VQ_IDLE || head >= vq->num)
+		return false;
+	for (tries = 0; tries < VIEW_TRIES; tries++) {
+		uint16_t slot = atomic_load_explicit(&vq->inflight[head], memory_order_acquire);
+		struct chain *c;
+		uint32_t seq;
+		bool in_flight;
+
+		if (!slot)
+			return false;
+		c = vq_slot(vq, slot - 1u);
+		seq = atomic_load_explicit(&c->seq, memory_order_acquire);
+		in_flight = atomic_load_explicit(&c->in_flight, memory_order_relaxed);
+		copy_inflight(c, ret);
+		atomic_thread_fence(memory_order_acquire);
+		if (!(seq & 1) && in_flight && ret->head == head &&
+			seq == atomic_load_explicit(&c->seq, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
