@@ -25,7 +25,7 @@ all:
 # TARGET: what ninja makes; everything by default.
 build: $(BUILDDIR)/build.ninja
 	@ninja -C $(BUILDDIR) --quiet $(TARGET)
-	@ln -sfn $(abspath $(BUILDDIR))/src/bin/ringside build/ringside
+	$(if $(SANITIZE),,@ln -sfn $(abspath $(BUILDDIR))/src/bin/ringside build/ringside)
 
 $(BUILDDIR)/build.ninja:
 	@mkdir -p build
@@ -57,5 +57,5 @@ help:
 	@echo 'make clean      remove the build folder; distclean also what was downloaded'
 	@echo
 	@echo 'Each installs what it misses from Debian (root or sudo; DEPS=no leaves that to you).'
-	@echo 'CC=clang SANITIZE=address,undefined picks compiler and sanitizers, BUILDDIR= the folder,'
-	@echo 'TEST_ARGS="--suite unit" what is tested, MESON_ARGS= what meson setup is told.'
+	@echo 'CC=clang SANITIZE=address,undefined pick compiler and sanitizers, BUILDDIR= the'
+	@echo 'folder, TEST_ARGS="--suite unit" the tests, MESON_ARGS= what meson setup is told.'

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Shared fixtures. meson sets the environment; by hand, `RINGSIDE_BIN=build/... pytest-3 tests/...`."""
+"""Shared fixtures. meson sets the environment; by hand: RINGSIDE_BIN=build/ringside pytest-3 FILE.
+"""
 import os
 import pathlib
 

@@ -20,7 +20,7 @@ for word; do
 	--list) list=1 ;;
 	build | demo | test | ci) groups="$groups $word" ;;
 	*)
-		echo "tools/deps.sh: '$word' is no group; expected build, demo, test, ci or --list" >&2
+		echo "tools/deps.sh: '$word' is none of build, demo, test, ci, --list" >&2
 		exit 2
 		;;
 	esac

@@ -116,7 +116,7 @@ class Qmp:
         return reply
 
     def command(self, name, timeout=None, **arguments):
-        """The return value of a command; an underscore in an argument's name stands for a hyphen."""
+        """The return value of a command; an underscore in an argument's name means a hyphen."""
         arguments = {k.replace("_", "-"): v for k, v in arguments.items()}
         reply = self.execute(name, arguments or None, timeout=timeout)
         if "error" in reply:

@@ -35,7 +35,8 @@ class Tap:
         if report.failed:
             self.seen[report.nodeid] = ("failed", "")
         elif report.skipped and worst[0] == "passed":
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "expected failure"
+            why = report.longrepr
+            reason = why[2] if isinstance(why, tuple) else "expected failure"
             self.seen[report.nodeid] = ("skipped", reason.removeprefix("Skipped: "))
         if report.when == "teardown":
             outcome, reason = self.seen.pop(report.nodeid)
