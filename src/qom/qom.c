@@ -14,10 +14,12 @@
 
 static struct qom_object *object_new(const char *name, const char *type)
 {
+	static uint64_t serial;
 	struct qom_object *obj = xnew(struct qom_object);
 
 	obj->name = xstrdup(name);
 	obj->type = xstrdup(type);
+	obj->serial = ++serial;
 	return obj;
 }
 

@@ -46,6 +46,8 @@ struct qom_object {
 	unsigned int num_tables;
 	/* Not NULL makes this a link: it stands for that object and has nothing of its own. */
 	struct qom_object *target;
+	uint64_t
+		serial; /* counts the objects of this process: a younger one has a greater number */
 	/* A virtio device's own object; not NULL exactly there. */
 	struct vdev *vdev;
 	void *opaque; /* its maker's */
