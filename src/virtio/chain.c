@@ -63,7 +63,8 @@ bool chain_take(struct chain *c, void *dst, size_t len)
 		at += n;
 		left -= n;
 	}
-	/* From here on only the copy counts: the compiler must not read guest memory again for it. */
+	/* From here on only the copy counts: the compiler must not read guest memory again for it.
+	 */
 	__asm__ volatile("" : : "r"(dst) : "memory");
 	keep_snapshot(c, dst, len);
 	return true;

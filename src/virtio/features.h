@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Feature words of 128 bits, and the bits that the core itself knows (virtio 1.3, "Reserved Feature Bits"). */
+/* Feature words of 128 bits, and the bits that the core itself knows (virtio 1.3, "Reserved Feature
+ * Bits"). */
 #ifndef VIRTIO_FEATURES_H
 #define VIRTIO_FEATURES_H
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The split ring (virtio 1.3, "Split Virtqueues"), device side. Each word that the driver can change
- * is loaded once into a local copy; the copy is checked and the copy is used.
+ * The split ring (virtio 1.3, "Split Virtqueues"), device side. Each word that the driver can
+ * change is loaded once into a local copy; the copy is checked and the copy is used.
  *
  * Refused, with the queue broken: an available index further ahead than the ring is long, a head or
- * a next beyond the table, a head that is in flight, loops, an indirect table that is empty, ragged,
- * nested or outside memory, a descriptor with NEXT and INDIRECT, a readable buffer after a writable
- * one, a buffer outside memory, a chain of more than 4 GiB. A buffer of length 0 is legal and its
- * address is never looked at. INDIRECT is followed even where it was not negotiated: some front-ends
- * do not pass the bit on.
+ * a next beyond the table, a head that is in flight, loops, an indirect table that is empty,
+ * ragged, nested or outside memory, a descriptor with NEXT and INDIRECT, a readable buffer after a
+ * writable one, a buffer outside memory, a chain of more than 4 GiB. A buffer of length 0 is legal
+ * and its address is never looked at. INDIRECT is followed even where it was not negotiated: some
+ * front-ends do not pass the bit on.
  */
 #include "virtio/vring.h"
 
@@ -388,7 +388,8 @@ static bool split_flush(struct vq *vq)
 static bool split_ask_notify(struct vq *vq, bool on)
 {
 	if (vq->event_idx) {
-		/* Where the index stays behind, the driver has passed it already and stays silent. */
+		/* Where the index stays behind, the driver has passed it already and stays silent.
+		 */
 		if (!on)
 			return false;
 		store16(avail_event_of(vq), vq->last_avail, __ATOMIC_RELAXED);
@@ -397,7 +398,8 @@ static bool split_ask_notify(struct vq *vq, bool on)
 		if (!on)
 			return false;
 	}
-	/* Full barrier, paired with the driver's between its index and its look at what we ask for. */
+	/* Full barrier, paired with the driver's between its index and its look at what we ask for.
+	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return load16(&avail_of(vq)->idx, __ATOMIC_RELAXED) != vq->last_avail;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device's state machine, and the one place that decides whether a queue runs. Main loop only; the
- * queues follow by messages (vq.c).
+ * A device's state machine, and the one place that decides whether a queue runs. Main loop only;
+ * the queues follow by messages (vq.c).
  */
 #include "virtio/vdev.h"
 
@@ -81,8 +81,7 @@ void vdev_sync(struct vdev *dev)
 
 		if (!want && vq->state == VQ_RUNNING)
 			vq_stop(vq);
-		if (want && vq->state == VQ_IDLE &&
-			vq_start(vq, dev->data_loop, dev->mem, &err) < 0) {
+		if (want && vq->state == VQ_IDLE && vq_start(vq, dev->mem, &err) < 0) {
 			vq->was_broken = true;
 			vdev_break(dev, "%s", err.msg);
 			return;
@@ -92,7 +91,8 @@ void vdev_sync(struct vdev *dev)
 
 static void run_waits(struct vdev *dev)
 {
-	/* A callback may wait again, or destroy the device: nothing of it is used after the last. */
+	/* A callback may wait again, or destroy the device: nothing of it is used after the last.
+	 */
 	struct vdev_wait *waits = take_ptr(dev->waits);
 
 	while (waits) {
@@ -161,7 +161,8 @@ void vdev_set_queues(struct vdev *dev, unsigned int n, uint32_t size_default)
 	for (i = 0; i < n; i++) {
 		struct vq *vq = &dev->queues[i];
 
-		vq_init(vq, dev, i, dev->opt_queue_size ? dev->opt_queue_size : size_default);
+		vq_init(vq, dev, i, dev->opt_queue_size ? dev->opt_queue_size : size_default,
+			dev->data_loop);
 		vq->stopped_fn = on_queue_stopped;
 		vq->broken_fn = on_queue_broken;
 	}

@@ -7,9 +7,9 @@
  * Everything here happens on the main loop unless it says otherwise; serve(), queue_start() and
  * queue_stop() run on the loop of their queue.
  *
- * A queue runs exactly when all of this is so: it is enabled and has a kick descriptor, DRIVER_OK is
- * set, the machine runs, the device is not broken, and nobody holds it (vdev_hold()). Whoever changes
- * one of these calls vdev_sync(), and the queues follow.
+ * A queue runs exactly when all of this is so: it is enabled and has a kick descriptor, DRIVER_OK
+ * is set, the machine runs, the device is not broken, and nobody holds it (vdev_hold()). Whoever
+ * changes one of these calls vdev_sync(), and the queues follow.
  */
 #ifndef VIRTIO_VDEV_H
 #define VIRTIO_VDEV_H
@@ -139,8 +139,8 @@ extern const struct option_spec vdev_common_options[];
 void vdev_set_listener(const struct vdev_listener *listener);
 
 /*
- * A new device of the class with default options, not yet realized: the caller parses options into it
- * and calls vdev_realize(). @id is copied; NULL is allowed.
+ * A new device of the class with default options, not yet realized: the caller parses options into
+ * it and calls vdev_realize(). @id is copied; NULL is allowed.
  */
 struct vdev *vdev_new(const struct vdev_class *cls, const char *id, struct loop *main_loop,
 	struct loop *data_loop);
@@ -171,8 +171,8 @@ void vdev_reset(struct vdev *dev);
 
 /*
  * The driver's word. Bits that were not offered are kept, since some drivers use what they ack, and
- * remembered in view.unoffered_features; FEATURES_OK is refused for them where the transport can say
- * so (virtio 1.3, "Feature Bits").
+ * remembered in view.unoffered_features; FEATURES_OK is refused for them where the transport can
+ * say so (virtio 1.3, "Feature Bits").
  */
 void vdev_set_driver_features(struct vdev *dev, struct virtio_features features);
 /*

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A queue's life on the loop that serves it: popping in batches, answering, calling the driver. Start, stop and descriptor changes come as messages from the
- * main loop. No locks: what both loops see is atomic or changes hands by a message.
+ * A queue's life on the loop that serves it: popping in batches, answering, calling the driver.
+ * Start, stop and descriptor changes come as messages from the main loop. No locks: what both loops
+ * see is atomic or changes hands by a message.
  */
 #include "virtio/vq.h"
 
@@ -92,7 +93,8 @@ static void send_call(struct vq *vq)
 	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
 		vq->count.calls++;
 	else
-		/* Full: the driver has one pending that it did not take yet. Nobody waits for it. */
+		/* Full: the driver has one pending that it did not take yet. Nobody waits for it.
+		 */
 		vq->count.calls_full++;
 }
 
@@ -219,7 +221,7 @@ static void on_kick(struct loop_fd *node, uint32_t revents)
 
 void vq_resume(struct vq *vq)
 {
-	if (vq->loop && !vq->broken && !vq->stopping)
+	if (!vq->broken && !vq->stopping)
 		loop_work_add(vq->loop, &vq->run_work);
 }
 
@@ -297,8 +299,8 @@ static void on_start(struct loop_post *post)
 		vq_break(vq, "kick descriptor: %s", err.msg);
 		return;
 	}
-	/* Chains may have come before the kick descriptor did; and whoever served the ring before us
-	 * may have left answers that the driver was not called for. */
+	/* Chains may have come before the kick descriptor did; and whoever served the ring before
+	 * us may have left answers that the driver was not called for. */
 	loop_work_add(vq->loop, &vq->run_work);
 	if (vq->used_idx)
 		send_call(vq);
@@ -361,12 +363,15 @@ static void on_broken(struct loop_post *post)
 
 /* --- the main loop's side --- */
 
-void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_default)
+void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_default,
+	struct loop *loop)
 {
 	memset(vq, 0, sizeof(*vq));
 	vq->dev = dev;
 	vq->index = index;
 	vq->num_default = num_default;
+	vq->loop = loop;
+	vq->stopping = true;
 	vq->cfg.num = num_default;
 	vq->call_fd = vq->kick_fd = vq->err_fd = -1;
 	vq->next_call_fd = vq->next_kick_fd = FD_UNCHANGED;
@@ -431,7 +436,7 @@ static int alloc_tables(struct vq *vq, struct err *err)
 	return 0;
 }
 
-int vq_start(struct vq *vq, struct loop *loop, struct gmem *mem, struct err *err)
+int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 {
 	int r;
 
@@ -450,13 +455,12 @@ int vq_start(struct vq *vq, struct loop *loop, struct gmem *mem, struct err *err
 		gmem_unref(take_ptr(vq->mem));
 		return r;
 	}
-	vq->loop = loop;
 	vq->state = VQ_RUNNING;
 	vq->broken = vq->stopping = vq->dry = false;
 	vq->inuse = 0;
 	vq->batch_ns = 0;
 	vq_publish(vq);
-	loop_post(loop, &vq->start_post);
+	loop_post(vq->loop, &vq->start_post);
 	return 0;
 }
 
@@ -492,7 +496,8 @@ static void on_fd_change(struct loop_post *post)
 			vq_break(vq, "kick descriptor: %s", err.msg);
 		loop_work_add(vq->loop, &vq->run_work);
 	} else if (!change->is_kick && vq->used_idx) {
-		/* What was signalled on the old one may not have been seen: once too often is legal. */
+		/* What was signalled on the old one may not have been seen: once too often is
+		 * legal. */
 		send_call(vq);
 	}
 	free(change);

@@ -8,8 +8,8 @@
  * (vq_start(), vq_stop()) and in what the owner publishes for inspection: vq_read_view() and the
  * in-flight table. Ordering of memory accesses lives in split.c alone (and packed.c).
  *
- * A ring that cannot be walked breaks the queue: it stops popping, and the device is told on the main
- * loop (vdev_broken()).
+ * A ring that cannot be walked breaks the queue: it stops popping, and the device is told on the
+ * main loop (vdev_broken()).
  */
 #ifndef VIRTIO_VQ_H
 #define VIRTIO_VQ_H
@@ -81,8 +81,8 @@ struct vq_view {
 	uint16_t signalled_used; /* used index at the last interrupt decision under EVENT_IDX */
 	bool signalled_used_valid;
 	uint32_t inuse; /* chains taken and not answered */
-	uint64_t
-		progress_ns; /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none */
+	uint64_t progress_ns; /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none
+			       */
 	struct vq_counters counters;
 };
 
@@ -115,7 +115,9 @@ struct vq {
 	struct vq_config cfg;
 	enum vq_state state;
 	bool enabled; /* the transport lets it run; vdev.h says when it does */
-	struct loop *loop; /* that serves it: its iothread, else the built-in data loop */
+	struct loop *loop; /* that serves it; set when the device is realized, and constant from
+			      then on */
+	void *opaque; /* the device's own, for the serving loop */
 	struct gmem *mem; /* snapshot that the ring's pointers belong to; held while not idle */
 	int call_fd; /* owned. Interrupts; -1: the driver polls */
 	int kick_fd; /* owned. Notifications; -1: none yet */
@@ -159,9 +161,11 @@ struct vq {
 
 /* A ring's format: split.c, later packed.c. All on the serving loop, but map on the main loop. */
 struct vq_ops {
-	/* Checks cfg and turns it into pointers of vq->mem; sets the indices. -errno with a sentence. */
+	/* Checks cfg and turns it into pointers of vq->mem; sets the indices. -errno with a
+	 * sentence. */
 	int (*map)(struct vq *vq, struct err *err);
-	/* The next chain into @c: 1; 0 where none waits; -errno where the ring broke (vq_break() done). */
+	/* The next chain into @c: 1; 0 where none waits; -errno where the ring broke (vq_break()
+	 * done). */
 	int (*peek)(struct vq *vq, struct chain **ret);
 	/* The chain from peek() is the device's now. */
 	void (*advance)(struct vq *vq, struct chain *c);
@@ -180,18 +184,20 @@ extern const struct vq_ops vq_split_ops;
 enum { VQ_AREA_DESC, VQ_AREA_DRIVER, VQ_AREA_DEVICE };
 
 /* Main loop. @num_default: the ring's size unless the transport sets another. */
-void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_default);
+void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_default,
+	struct loop *loop);
 /* The queue is idle. Closes its descriptors. Idempotent. */
 void vq_deinit(struct vq *vq);
 /* The queue is idle: back to the defaults, descriptors closed, counters kept. */
 void vq_reset_config(struct vq *vq);
 
 /*
- * Main loop, idle queue: checks the configuration against @mem, takes the ring and lets @loop serve
- * it, beginning with a look at the ring. -errno with a sentence where the configuration is not legal
- * (size 0 or above VQ_SIZE_MAX or, split, no power of two; misaligned areas; areas outside memory).
+ * Main loop, idle queue: checks the configuration against @mem, takes the ring and lets its loop
+ * serve it, beginning with a look at the ring. -errno with a sentence where the configuration is
+ * not legal (size 0 or above VQ_SIZE_MAX or, split, no power of two; misaligned areas; areas
+ * outside memory).
  */
-int vq_start(struct vq *vq, struct loop *loop, struct gmem *mem, struct err *err);
+int vq_start(struct vq *vq, struct gmem *mem, struct err *err);
 /*
  * Main loop, running queue: pops nothing more. When what was in flight is answered,
  * cfg.next_avail is where to go on, the state is VQ_IDLE and stopped_fn() is called.
@@ -206,7 +212,8 @@ void vq_set_call_fd(struct vq *vq, int *fd);
 void vq_set_kick_fd(struct vq *vq, int *fd);
 void vq_set_err_fd(struct vq *vq, int *fd);
 
-/* Serving loop, for devices. @c was held; it is answered with c->written. The device lets go of it. */
+/* Serving loop, for devices. @c was held; it is answered with c->written. The device lets go of it.
+ */
 void vq_complete(struct vq *vq, struct chain *c);
 /* Serving loop: what made serve() say SERVE_RETRY has passed. Harmless otherwise. */
 void vq_resume(struct vq *vq);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of device classes. */
+#include "devices/registry.h"
+
+#include <string.h>
+
+#include "devices/blk.h"
+#include "devices/rng.h"
+#include "devices/serial.h"
+
+const struct vdev_class *const device_classes[] = {
+	&virtio_blk_class,
+	&virtio_rng_class,
+	&virtio_serial_class,
+	NULL,
+};
+
+const struct vdev_class *device_class_find(const char *name)
+{
+	for (size_t i = 0; device_classes[i]; i++) {
+		if (!strcmp(device_classes[i]->name, name))
+			return device_classes[i];
+	}
+	return NULL;
+}
