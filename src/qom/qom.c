@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/value.h"
 
 static struct qom_object *object_new(const char *name, const char *type)
