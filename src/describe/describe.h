@@ -24,8 +24,8 @@ struct describe_bit {
 	/* Position, from 0. */
 	uint8_t bit;
 	/*
-	 * A device bit that shares its number with a ring bit which came later: it is the device's in a
-	 * word without VIRTIO_F_VERSION_1, and the ring's otherwise.
+	 * A device bit that shares its number with a ring bit which came later: it is the device's
+	 * in a word without VIRTIO_F_VERSION_1, and the ring's otherwise.
 	 */
 	bool legacy;
 	/* "VIRTIO_NET_F_MAC" */
@@ -88,7 +88,8 @@ struct describe_type {
 	/* Config space, by rising offset. */
 	const struct describe_config *config;
 	size_t num_config;
-	/* Queues 0 .. num_queues - 1, then, if more_queues is set, more_queues1, more_queues2 ... */
+	/* Queues 0 .. num_queues - 1, then, if more_queues is set, more_queues1, more_queues2 ...
+	 */
 	const struct describe_queue *queues;
 	size_t num_queues;
 	const char *more_queues;
@@ -195,7 +196,8 @@ struct describe_field {
 struct describe_fields {
 	size_t num;
 	struct describe_field field[DESCRIBE_MAX_FIELDS];
-	/* The whole in a few words: "read 4096 bytes at sector 128". Printable ASCII, never empty. */
+	/* The whole in a few words: "read 4096 bytes at sector 128". Printable ASCII, never empty.
+	 */
 	char line[DESCRIBE_LINE_BYTES];
 };
 

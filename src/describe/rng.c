@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio-rng: no features, no config; a request is an empty buffer. Virtio 1.4, "Entropy Device". */
+/* virtio-rng: no features, no config; a request is an empty buffer. Virtio 1.4, "Entropy Device".
+ */
 #include "describe/types.h"
 #include "describe/wire.h"
 
