@@ -96,69 +96,70 @@ static void test_tables(void **state _unused_)
 }
 
 /* The ids of virtio 1.4, "Device Types", and QEMU's 37, with QEMU's names where it has one. */
+static const struct {
+	uint16_t id;
+	const char *name;
+} known_types[] = {
+	{ 1, "virtio-net" },
+	{ 2, "virtio-blk" },
+	{ 3, "virtio-serial" },
+	{ 4, "virtio-rng" },
+	{ 5, "virtio-balloon" },
+	{ 6, "virtio-iomem" },
+	{ 7, "virtio-rpmsg" },
+	{ 8, "virtio-scsi" },
+	{ 9, "virtio-9p" },
+	{ 10, "virtio-mac-wlan" },
+	{ 11, "virtio-rproc-serial" },
+	{ 12, "virtio-caif" },
+	{ 13, "virtio-mem-balloon" },
+	{ 16, "virtio-gpu" },
+	{ 17, "virtio-clk" },
+	{ 18, "virtio-input" },
+	{ 19, "vhost-vsock" },
+	{ 20, "virtio-crypto" },
+	{ 21, "virtio-signal" },
+	{ 22, "virtio-pstore" },
+	{ 23, "virtio-iommu" },
+	{ 24, "virtio-mem" },
+	{ 25, "virtio-sound" },
+	{ 26, "virtio-user-fs" },
+	{ 27, "virtio-pmem" },
+	{ 28, "virtio-rpmb" },
+	{ 29, "virtio-mac-hwsim" },
+	{ 30, "virtio-vid-encoder" },
+	{ 31, "virtio-vid-decoder" },
+	{ 32, "virtio-scmi" },
+	{ 33, "virtio-nitro-sec-mod" },
+	{ 34, "vhost-user-i2c" },
+	{ 35, "virtio-watchdog" },
+	{ 36, "virtio-can" },
+	{ 37, "virtio-dmabuf" },
+	{ 38, "virtio-param-serv" },
+	{ 39, "virtio-audio-pol" },
+	{ 40, "virtio-bluetooth" },
+	{ 41, "virtio-gpio" },
+	{ 42, "virtio-rdma" },
+	{ 43, "virtio-camera" },
+	{ 44, "virtio-ism" },
+	{ 45, "virtio-spi" },
+	{ 46, "virtio-tee" },
+	{ 47, "virtio-cpu-balloon" },
+	{ 48, "virtio-media" },
+	{ 49, "virtio-usb" },
+};
+
 static void test_names(void **state _unused_)
 {
-	static const struct {
-		uint16_t id;
-		const char *name;
-	} rows[] = {
-		{ 1, "virtio-net" },
-		{ 2, "virtio-blk" },
-		{ 3, "virtio-serial" },
-		{ 4, "virtio-rng" },
-		{ 5, "virtio-balloon" },
-		{ 6, "virtio-iomem" },
-		{ 7, "virtio-rpmsg" },
-		{ 8, "virtio-scsi" },
-		{ 9, "virtio-9p" },
-		{ 10, "virtio-mac-wlan" },
-		{ 11, "virtio-rproc-serial" },
-		{ 12, "virtio-caif" },
-		{ 13, "virtio-mem-balloon" },
-		{ 16, "virtio-gpu" },
-		{ 17, "virtio-clk" },
-		{ 18, "virtio-input" },
-		{ 19, "vhost-vsock" },
-		{ 20, "virtio-crypto" },
-		{ 21, "virtio-signal" },
-		{ 22, "virtio-pstore" },
-		{ 23, "virtio-iommu" },
-		{ 24, "virtio-mem" },
-		{ 25, "virtio-sound" },
-		{ 26, "virtio-user-fs" },
-		{ 27, "virtio-pmem" },
-		{ 28, "virtio-rpmb" },
-		{ 29, "virtio-mac-hwsim" },
-		{ 30, "virtio-vid-encoder" },
-		{ 31, "virtio-vid-decoder" },
-		{ 32, "virtio-scmi" },
-		{ 33, "virtio-nitro-sec-mod" },
-		{ 34, "vhost-user-i2c" },
-		{ 35, "virtio-watchdog" },
-		{ 36, "virtio-can" },
-		{ 37, "virtio-dmabuf" },
-		{ 38, "virtio-param-serv" },
-		{ 39, "virtio-audio-pol" },
-		{ 40, "virtio-bluetooth" },
-		{ 41, "virtio-gpio" },
-		{ 42, "virtio-rdma" },
-		{ 43, "virtio-camera" },
-		{ 44, "virtio-ism" },
-		{ 45, "virtio-spi" },
-		{ 46, "virtio-tee" },
-		{ 47, "virtio-cpu-balloon" },
-		{ 48, "virtio-media" },
-		{ 49, "virtio-usb" },
-	};
 	static const uint16_t unknown[] = { 0, 14, 15, 50, 0x1000, 0xffff };
 	struct describe_features f;
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		assert_int_equal(type(rows[i].id)->id, rows[i].id);
-		assert_string_equal(type(rows[i].id)->name, rows[i].name);
-		assert_ptr_equal(describe_type_at(i), type(rows[i].id));
+	for (size_t i = 0; i < ARRAY_SIZE(known_types); i++) {
+		assert_int_equal(type(known_types[i].id)->id, known_types[i].id);
+		assert_string_equal(type(known_types[i].id)->name, known_types[i].name);
+		assert_ptr_equal(describe_type_at(i), type(known_types[i].id));
 	}
-	assert_null(describe_type_at(ARRAY_SIZE(rows)));
+	assert_null(describe_type_at(ARRAY_SIZE(known_types)));
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)
 		assert_string_equal(type(unknown[i])->name, "unknown");
 	describe_features((uint64_t[2]){ 3, 0 }, type(0xffff), false, &f);
@@ -169,147 +170,149 @@ static void test_names(void **state _unused_)
 /* ---- strings ------------------------------------------------------------------------------ */
 
 /* What QEMU 7.2 printed for real guests; id 0 is a ring bit. */
+static const struct {
+	uint16_t id;
+	unsigned bit;
+	const char *string;
+} recorded_strings[] = {
+	{ 0, 24,
+		"VIRTIO_F_NOTIFY_ON_EMPTY: Notify when device runs out of avail. descs. on "
+		"VQ" },
+	{ 0, 27, "VIRTIO_F_ANY_LAYOUT: Device accepts arbitrary desc. layouts" },
+	{ 0, 28, "VIRTIO_RING_F_INDIRECT_DESC: Indirect descriptors supported" },
+	{ 0, 29, "VIRTIO_RING_F_EVENT_IDX: Used & avail. event fields enabled" },
+	{ 0, 32, "VIRTIO_F_VERSION_1: Device compliant for v1 spec (legacy)" },
+	{ 0, 33, "VIRTIO_F_IOMMU_PLATFORM: Device can be used on IOMMU platform" },
+	{ 1, 0,
+		"VIRTIO_NET_F_CSUM: Device handling packets with partial checksum "
+		"supported" },
+	{ 1, 1,
+		"VIRTIO_NET_F_GUEST_CSUM: Driver handling packets with partial checksum "
+		"supported" },
+	{ 1, 2,
+		"VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: Control channel offloading reconfig. "
+		"supported" },
+	{ 1, 6, "VIRTIO_NET_F_GSO: Handling GSO-type packets supported" },
+	{ 1, 20, "VIRTIO_NET_F_CTRL_RX_EXTRA: Extra RX mode control supported" },
+	{ 1, 23, "VIRTIO_NET_F_CTRL_MAC_ADDR: MAC address set through control channel" },
+	{ 2, 1, "VIRTIO_BLK_F_SIZE_MAX: Max segment size is size_max" },
+	{ 2, 2, "VIRTIO_BLK_F_SEG_MAX: Max segments in a request is seg_max" },
+	{ 2, 4, "VIRTIO_BLK_F_GEOMETRY: Legacy geometry available" },
+	{ 2, 6, "VIRTIO_BLK_F_BLK_SIZE: Block size of disk available" },
+	{ 2, 9, "VIRTIO_BLK_F_FLUSH: Flush command supported" },
+	{ 2, 10, "VIRTIO_BLK_F_TOPOLOGY: Topology information available" },
+	{ 2, 11,
+		"VIRTIO_BLK_F_CONFIG_WCE: Cache writeback and writethrough modes "
+		"supported" },
+	{ 2, 12, "VIRTIO_BLK_F_MQ: Multiqueue supported" },
+	{ 2, 13, "VIRTIO_BLK_F_DISCARD: Discard command supported" },
+	{ 2, 14, "VIRTIO_BLK_F_WRITE_ZEROES: Write zeroes command supported" },
+	{ 3, 1, "VIRTIO_CONSOLE_F_MULTIPORT: Multiple ports for device supported" },
+	{ 3, 2, "VIRTIO_CONSOLE_F_EMERG_WRITE: Emergency write supported" },
+	{ 5, 1, "VIRTIO_BALLOON_F_STATS_VQ: Guest memory stats VQ available" },
+	{ 5, 4, "VIRTIO_BALLOON_F_PAGE_POISON: Guest page poisoning enabled" },
+	{ 8, 1, "VIRTIO_SCSI_F_HOTPLUG: Reporting and handling hot-plug events supported" },
+	{ 8, 2, "VIRTIO_SCSI_F_CHANGE: Reporting and handling LUN changes supported" },
+	{ 23, 0, "VIRTIO_IOMMU_F_INPUT_RANGE: Range of available virtual addrs. available" },
+	{ 23, 1, "VIRTIO_IOMMU_F_DOMAIN_RANGE: Number of supported domains available" },
+	{ 23, 2, "VIRTIO_IOMMU_F_MAP_UNMAP: Map and unmap requests available" },
+	{ 23, 4, "VIRTIO_IOMMU_F_PROBE: Probe requests available" },
+	{ 23, 5, "VIRTIO_IOMMU_F_MMIO: VIRTIO_IOMMU_MAP_F_MMIO flag available" },
+	{ 23, 6, "VIRTIO_IOMMU_F_BYPASS_CONFIG: Bypass field of IOMMU config available" },
+};
+
 static void test_recorded_strings(void **state _unused_)
 {
-	static const struct {
-		uint16_t id;
-		unsigned bit;
-		const char *string;
-	} rows[] = {
-		{ 0, 24,
-			"VIRTIO_F_NOTIFY_ON_EMPTY: Notify when device runs out of avail. descs. on "
-			"VQ" },
-		{ 0, 27, "VIRTIO_F_ANY_LAYOUT: Device accepts arbitrary desc. layouts" },
-		{ 0, 28, "VIRTIO_RING_F_INDIRECT_DESC: Indirect descriptors supported" },
-		{ 0, 29, "VIRTIO_RING_F_EVENT_IDX: Used & avail. event fields enabled" },
-		{ 0, 32, "VIRTIO_F_VERSION_1: Device compliant for v1 spec (legacy)" },
-		{ 0, 33, "VIRTIO_F_IOMMU_PLATFORM: Device can be used on IOMMU platform" },
-		{ 1, 0,
-			"VIRTIO_NET_F_CSUM: Device handling packets with partial checksum "
-			"supported" },
-		{ 1, 1,
-			"VIRTIO_NET_F_GUEST_CSUM: Driver handling packets with partial checksum "
-			"supported" },
-		{ 1, 2,
-			"VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: Control channel offloading reconfig. "
-			"supported" },
-		{ 1, 6, "VIRTIO_NET_F_GSO: Handling GSO-type packets supported" },
-		{ 1, 20, "VIRTIO_NET_F_CTRL_RX_EXTRA: Extra RX mode control supported" },
-		{ 1, 23, "VIRTIO_NET_F_CTRL_MAC_ADDR: MAC address set through control channel" },
-		{ 2, 1, "VIRTIO_BLK_F_SIZE_MAX: Max segment size is size_max" },
-		{ 2, 2, "VIRTIO_BLK_F_SEG_MAX: Max segments in a request is seg_max" },
-		{ 2, 4, "VIRTIO_BLK_F_GEOMETRY: Legacy geometry available" },
-		{ 2, 6, "VIRTIO_BLK_F_BLK_SIZE: Block size of disk available" },
-		{ 2, 9, "VIRTIO_BLK_F_FLUSH: Flush command supported" },
-		{ 2, 10, "VIRTIO_BLK_F_TOPOLOGY: Topology information available" },
-		{ 2, 11,
-			"VIRTIO_BLK_F_CONFIG_WCE: Cache writeback and writethrough modes "
-			"supported" },
-		{ 2, 12, "VIRTIO_BLK_F_MQ: Multiqueue supported" },
-		{ 2, 13, "VIRTIO_BLK_F_DISCARD: Discard command supported" },
-		{ 2, 14, "VIRTIO_BLK_F_WRITE_ZEROES: Write zeroes command supported" },
-		{ 3, 1, "VIRTIO_CONSOLE_F_MULTIPORT: Multiple ports for device supported" },
-		{ 3, 2, "VIRTIO_CONSOLE_F_EMERG_WRITE: Emergency write supported" },
-		{ 5, 1, "VIRTIO_BALLOON_F_STATS_VQ: Guest memory stats VQ available" },
-		{ 5, 4, "VIRTIO_BALLOON_F_PAGE_POISON: Guest page poisoning enabled" },
-		{ 8, 1, "VIRTIO_SCSI_F_HOTPLUG: Reporting and handling hot-plug events supported" },
-		{ 8, 2, "VIRTIO_SCSI_F_CHANGE: Reporting and handling LUN changes supported" },
-		{ 23, 0,
-			"VIRTIO_IOMMU_F_INPUT_RANGE: Range of available virtual addrs. available" },
-		{ 23, 1, "VIRTIO_IOMMU_F_DOMAIN_RANGE: Number of supported domains available" },
-		{ 23, 2, "VIRTIO_IOMMU_F_MAP_UNMAP: Map and unmap requests available" },
-		{ 23, 4, "VIRTIO_IOMMU_F_PROBE: Probe requests available" },
-		{ 23, 5, "VIRTIO_IOMMU_F_MMIO: VIRTIO_IOMMU_MAP_F_MMIO flag available" },
-		{ 23, 6, "VIRTIO_IOMMU_F_BYPASS_CONFIG: Bypass field of IOMMU config available" },
-	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(recorded_strings); i++) {
 		uint64_t words[2] = { 0, 0 };
 		struct describe_features f;
 
-		words[rows[i].bit / 64] = BIT(rows[i].bit % 64);
-		describe_features(words, type(rows[i].id), false, &f);
-		assert_int_equal(f.num_transports, rows[i].id == 0);
-		assert_int_equal(f.num_device, rows[i].id != 0);
-		assert_string_equal(rows[i].id ? f.device[0] : f.transports[0], rows[i].string);
+		words[recorded_strings[i].bit / 64] = BIT(recorded_strings[i].bit % 64);
+		describe_features(words, type(recorded_strings[i].id), false, &f);
+		assert_int_equal(f.num_transports, recorded_strings[i].id == 0);
+		assert_int_equal(f.num_device, recorded_strings[i].id != 0);
+		assert_string_equal(recorded_strings[i].id ? f.device[0] : f.transports[0],
+			recorded_strings[i].string);
 		assert_int_equal(f.unknown[0] | f.unknown[1], 0);
 	}
 }
 
 /* Identifiers by bit: those QEMU labels wrongly, and those that came after it. */
+static const struct {
+	uint16_t id;
+	unsigned bit;
+	const char *identifier;
+} identifiers[] = {
+	{ 0, 34, "VIRTIO_F_RING_PACKED" },
+	{ 0, 35, "VIRTIO_F_IN_ORDER" },
+	{ 0, 36, "VIRTIO_F_ORDER_PLATFORM" },
+	{ 0, 37, "VIRTIO_F_SR_IOV" },
+	{ 0, 38, "VIRTIO_F_NOTIFICATION_DATA" },
+	{ 0, 39, "VIRTIO_F_NOTIF_CONFIG_DATA" },
+	{ 0, 40, "VIRTIO_F_RING_RESET" },
+	{ 0, 41, "VIRTIO_F_ADMIN_VQ" },
+	{ 0, 43, "VIRTIO_F_SUSPEND" },
+	{ 1, 3, "VIRTIO_NET_F_MTU" },
+	{ 1, 22, "VIRTIO_NET_F_MQ" },
+	{ 1, 42, "VIRTIO_NET_F_GUEST_RSC6" },
+	{ 1, 50, "VIRTIO_NET_F_DEVICE_STATS" },
+	{ 1, 51, "VIRTIO_NET_F_HASH_TUNNEL" },
+	{ 1, 52, "VIRTIO_NET_F_VQ_NOTF_COAL" },
+	{ 1, 53, "VIRTIO_NET_F_NOTF_COAL" },
+	{ 1, 54, "VIRTIO_NET_F_GUEST_USO4" },
+	{ 1, 55, "VIRTIO_NET_F_GUEST_USO6" },
+	{ 1, 56, "VIRTIO_NET_F_HOST_USO" },
+	{ 1, 57, "VIRTIO_NET_F_HASH_REPORT" },
+	{ 1, 59, "VIRTIO_NET_F_GUEST_HDRLEN" },
+	{ 1, 60, "VIRTIO_NET_F_RSS" },
+	{ 1, 61, "VIRTIO_NET_F_RSC_EXT" },
+	{ 1, 62, "VIRTIO_NET_F_STANDBY" },
+	{ 1, 63, "VIRTIO_NET_F_SPEED_DUPLEX" },
+	{ 1, 64, "VIRTIO_NET_F_RSS_CONTEXT" },
+	{ 1, 65, "VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO" },
+	{ 1, 66, "VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM" },
+	{ 1, 67, "VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO" },
+	{ 1, 68, "VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM" },
+	{ 1, 69, "VIRTIO_NET_F_OUT_NET_HEADER" },
+	{ 1, 70, "VIRTIO_NET_F_IPSEC" },
+	{ 2, 15, "VIRTIO_BLK_F_LIFETIME" },
+	{ 2, 16, "VIRTIO_BLK_F_SECURE_ERASE" },
+	{ 2, 17, "VIRTIO_BLK_F_ZONED" },
+	{ 5, 3, "VIRTIO_BALLOON_F_FREE_PAGE_HINT" },
+	{ 5, 5, "VIRTIO_BALLOON_F_REPORTING" },
+	{ 8, 3, "VIRTIO_SCSI_F_T10_PI" },
+	{ 16, 4, "VIRTIO_GPU_F_CONTEXT_INIT" },
+	{ 16, 5, "VIRTIO_GPU_F_BLOB_ALIGNMENT" },
+	{ 17, 0, "VIRTIO_RTC_F_ALARM" },
+	{ 19, 0, "VIRTIO_VSOCK_F_STREAM" },
+	{ 19, 1, "VIRTIO_VSOCK_F_SEQPACKET" },
+	{ 19, 2, "VIRTIO_VSOCK_F_NO_IMPLIED_STREAM" },
+	{ 20, 0, "VIRTIO_CRYPTO_F_REVISION_1" },
+	{ 20, 5, "VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE" },
+	{ 24, 2, "VIRTIO_MEM_F_PERSISTENT_SUSPEND" },
+	{ 25, 0, "VIRTIO_SND_F_CTLS" },
+	{ 26, 0, "VIRTIO_FS_F_NOTIFICATION" },
+	{ 27, 0, "VIRTIO_PMEM_F_SHMEM_REGION" },
+	{ 32, 1, "VIRTIO_SCMI_F_SHARED_MEMORY" },
+	{ 34, 0, "VIRTIO_I2C_F_ZERO_LENGTH_REQUEST" },
+	{ 36, 3, "VIRTIO_CAN_F_LATE_TX_ACK" },
+	{ 41, 0, "VIRTIO_GPIO_F_IRQ" },
+};
+
 static void test_identifiers(void **state _unused_)
 {
-	static const struct {
-		uint16_t id;
-		unsigned bit;
-		const char *identifier;
-	} rows[] = {
-		{ 0, 34, "VIRTIO_F_RING_PACKED" },
-		{ 0, 35, "VIRTIO_F_IN_ORDER" },
-		{ 0, 36, "VIRTIO_F_ORDER_PLATFORM" },
-		{ 0, 37, "VIRTIO_F_SR_IOV" },
-		{ 0, 38, "VIRTIO_F_NOTIFICATION_DATA" },
-		{ 0, 39, "VIRTIO_F_NOTIF_CONFIG_DATA" },
-		{ 0, 40, "VIRTIO_F_RING_RESET" },
-		{ 0, 41, "VIRTIO_F_ADMIN_VQ" },
-		{ 0, 43, "VIRTIO_F_SUSPEND" },
-		{ 1, 3, "VIRTIO_NET_F_MTU" },
-		{ 1, 22, "VIRTIO_NET_F_MQ" },
-		{ 1, 42, "VIRTIO_NET_F_GUEST_RSC6" },
-		{ 1, 50, "VIRTIO_NET_F_DEVICE_STATS" },
-		{ 1, 51, "VIRTIO_NET_F_HASH_TUNNEL" },
-		{ 1, 52, "VIRTIO_NET_F_VQ_NOTF_COAL" },
-		{ 1, 53, "VIRTIO_NET_F_NOTF_COAL" },
-		{ 1, 54, "VIRTIO_NET_F_GUEST_USO4" },
-		{ 1, 55, "VIRTIO_NET_F_GUEST_USO6" },
-		{ 1, 56, "VIRTIO_NET_F_HOST_USO" },
-		{ 1, 57, "VIRTIO_NET_F_HASH_REPORT" },
-		{ 1, 59, "VIRTIO_NET_F_GUEST_HDRLEN" },
-		{ 1, 60, "VIRTIO_NET_F_RSS" },
-		{ 1, 61, "VIRTIO_NET_F_RSC_EXT" },
-		{ 1, 62, "VIRTIO_NET_F_STANDBY" },
-		{ 1, 63, "VIRTIO_NET_F_SPEED_DUPLEX" },
-		{ 1, 64, "VIRTIO_NET_F_RSS_CONTEXT" },
-		{ 1, 65, "VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO" },
-		{ 1, 66, "VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM" },
-		{ 1, 67, "VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO" },
-		{ 1, 68, "VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM" },
-		{ 1, 69, "VIRTIO_NET_F_OUT_NET_HEADER" },
-		{ 1, 70, "VIRTIO_NET_F_IPSEC" },
-		{ 2, 15, "VIRTIO_BLK_F_LIFETIME" },
-		{ 2, 16, "VIRTIO_BLK_F_SECURE_ERASE" },
-		{ 2, 17, "VIRTIO_BLK_F_ZONED" },
-		{ 5, 3, "VIRTIO_BALLOON_F_FREE_PAGE_HINT" },
-		{ 5, 5, "VIRTIO_BALLOON_F_REPORTING" },
-		{ 8, 3, "VIRTIO_SCSI_F_T10_PI" },
-		{ 16, 4, "VIRTIO_GPU_F_CONTEXT_INIT" },
-		{ 16, 5, "VIRTIO_GPU_F_BLOB_ALIGNMENT" },
-		{ 17, 0, "VIRTIO_RTC_F_ALARM" },
-		{ 19, 0, "VIRTIO_VSOCK_F_STREAM" },
-		{ 19, 1, "VIRTIO_VSOCK_F_SEQPACKET" },
-		{ 19, 2, "VIRTIO_VSOCK_F_NO_IMPLIED_STREAM" },
-		{ 20, 0, "VIRTIO_CRYPTO_F_REVISION_1" },
-		{ 20, 5, "VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE" },
-		{ 24, 2, "VIRTIO_MEM_F_PERSISTENT_SUSPEND" },
-		{ 25, 0, "VIRTIO_SND_F_CTLS" },
-		{ 26, 0, "VIRTIO_FS_F_NOTIFICATION" },
-		{ 27, 0, "VIRTIO_PMEM_F_SHMEM_REGION" },
-		{ 32, 1, "VIRTIO_SCMI_F_SHARED_MEMORY" },
-		{ 34, 0, "VIRTIO_I2C_F_ZERO_LENGTH_REQUEST" },
-		{ 36, 3, "VIRTIO_CAN_F_LATE_TX_ACK" },
-		{ 41, 0, "VIRTIO_GPIO_F_IRQ" },
-	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(identifiers); i++) {
 		uint64_t words[2] = { 0, 0 };
 		struct describe_features f;
 		const char *got;
 
-		words[rows[i].bit / 64] = BIT(rows[i].bit % 64);
-		describe_features(words, type(rows[i].id), false, &f);
+		words[identifiers[i].bit / 64] = BIT(identifiers[i].bit % 64);
+		describe_features(words, type(identifiers[i].id), false, &f);
 		assert_int_equal(f.num_transports + f.num_device, 1);
-		got = rows[i].id ? f.device[0] : f.transports[0];
-		check_string(got, rows[i].identifier);
+		got = identifiers[i].id ? f.device[0] : f.transports[0];
+		check_string(got, identifiers[i].identifier);
 	}
 }
 

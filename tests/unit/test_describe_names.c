@@ -135,74 +135,75 @@ static void test_desc_flags(void **state _unused_)
 
 /* ---- queues and config -------------------------------------------------------------------- */
 
+static const struct {
+	uint16_t id;
+	unsigned index, num;
+	bool known;
+	uint64_t features;
+	const char *role;
+} roles[] = {
+	{ 1, 0, 3, true, BIT(17), "receiveq1" },
+	{ 1, 1, 3, true, BIT(17), "transmitq1" },
+	{ 1, 2, 3, true, BIT(17), "controlq" },
+	{ 1, 2, 3, true, 0, "unused" },
+	{ 1, 2, 9, true, BIT(17), "controlq" },
+	{ 1, 3, 9, true, BIT(17), "unused" },
+	{ 1, 8, 9, true, BIT(17), "unused" },
+	{ 1, 2, 9, true, BIT(17) | BIT(22), "receiveq2" },
+	{ 1, 7, 9, true, BIT(17) | BIT(22), "transmitq4" },
+	{ 1, 8, 9, true, BIT(17) | BIT(22), "controlq" },
+	{ 1, 8, 9, true, BIT(17) | BIT(60), "controlq" },
+	/* A vhost-user back-end serves the data queues only. */
+	{ 1, 3, 4, true, BIT(17) | BIT(22), "transmitq2" },
+	{ 1, 2, 3, false, 0, "controlq" },
+	{ 1, 1, 2, false, 0, "transmitq1" },
+	{ 1, 9, 9, true, BIT(17) | BIT(22), "queue 9" },
+	{ 2, 0, 1, true, 0, "requestq1" },
+	{ 2, 3, 4, true, BIT(12), "requestq4" },
+	{ 3, 0, 64, true, BIT(1), "receiveq(port0)" },
+	{ 3, 1, 64, true, BIT(1), "transmitq(port0)" },
+	{ 3, 2, 64, true, BIT(1), "control receiveq" },
+	{ 3, 3, 64, true, BIT(1), "control transmitq" },
+	{ 3, 4, 64, true, BIT(1), "receiveq(port1)" },
+	{ 3, 63, 64, true, BIT(1), "transmitq(port30)" },
+	{ 3, 2, 4, true, 0, "unused" },
+	{ 4, 0, 1, true, 0, "requestq" },
+	{ 5, 0, 5, true, 0, "inflateq" },
+	{ 5, 2, 5, true, BIT(1), "statsq" },
+	{ 5, 3, 5, true, BIT(1) | BIT(3) | BIT(5), "free_page_vq" },
+	{ 5, 4, 5, true, BIT(1) | BIT(3) | BIT(5), "reporting_vq" },
+	{ 5, 3, 4, true, BIT(1) | BIT(5), "reporting_vq" },
+	{ 5, 4, 5, true, BIT(1) | BIT(5), "reporting_vq" },
+	{ 5, 3, 4, true, BIT(1), "unused" },
+	{ 5, 7, 9, false, 0, "unused" },
+	{ 8, 0, 4, true, 0, "controlq" },
+	{ 8, 1, 4, true, 0, "eventq" },
+	{ 8, 2, 4, true, 0, "requestq1" },
+	{ 8, 3, 4, true, 0, "requestq2" },
+	{ 17, 1, 2, true, 0, "unused" },
+	{ 17, 1, 2, true, 1, "alarmq" },
+	{ 19, 1, 3, true, 0, "tx" },
+	{ 20, 0, 2, true, 0, "dataq1" },
+	{ 20, 1, 2, true, 0, "controlq" },
+	{ 26, 0, 3, true, 0, "hiprio" },
+	{ 26, 1, 3, true, 0, "requestq1" },
+	{ 26, 1, 3, true, 1, "notification queue" },
+	{ 26, 2, 3, true, 1, "requestq1" },
+	{ 35, 5, 6, true, 0, "queue 5" },
+	{ 0xffff, 0, 1, false, 0, "queue 0" },
+	{ 2, 0xffffffff, 0xffffffff, false, 0, "requestq4294967296" },
+};
+
 static void test_queue_roles(void **state _unused_)
 {
-	static const struct {
-		uint16_t id;
-		unsigned index, num;
-		bool known;
-		uint64_t features;
-		const char *role;
-	} rows[] = {
-		{ 1, 0, 3, true, BIT(17), "receiveq1" },
-		{ 1, 1, 3, true, BIT(17), "transmitq1" },
-		{ 1, 2, 3, true, BIT(17), "controlq" },
-		{ 1, 2, 3, true, 0, "unused" },
-		{ 1, 2, 9, true, BIT(17), "controlq" },
-		{ 1, 3, 9, true, BIT(17), "unused" },
-		{ 1, 8, 9, true, BIT(17), "unused" },
-		{ 1, 2, 9, true, BIT(17) | BIT(22), "receiveq2" },
-		{ 1, 7, 9, true, BIT(17) | BIT(22), "transmitq4" },
-		{ 1, 8, 9, true, BIT(17) | BIT(22), "controlq" },
-		{ 1, 8, 9, true, BIT(17) | BIT(60), "controlq" },
-		/* A vhost-user back-end serves the data queues only. */
-		{ 1, 3, 4, true, BIT(17) | BIT(22), "transmitq2" },
-		{ 1, 2, 3, false, 0, "controlq" },
-		{ 1, 1, 2, false, 0, "transmitq1" },
-		{ 1, 9, 9, true, BIT(17) | BIT(22), "queue 9" },
-		{ 2, 0, 1, true, 0, "requestq1" },
-		{ 2, 3, 4, true, BIT(12), "requestq4" },
-		{ 3, 0, 64, true, BIT(1), "receiveq(port0)" },
-		{ 3, 1, 64, true, BIT(1), "transmitq(port0)" },
-		{ 3, 2, 64, true, BIT(1), "control receiveq" },
-		{ 3, 3, 64, true, BIT(1), "control transmitq" },
-		{ 3, 4, 64, true, BIT(1), "receiveq(port1)" },
-		{ 3, 63, 64, true, BIT(1), "transmitq(port30)" },
-		{ 3, 2, 4, true, 0, "unused" },
-		{ 4, 0, 1, true, 0, "requestq" },
-		{ 5, 0, 5, true, 0, "inflateq" },
-		{ 5, 2, 5, true, BIT(1), "statsq" },
-		{ 5, 3, 5, true, BIT(1) | BIT(3) | BIT(5), "free_page_vq" },
-		{ 5, 4, 5, true, BIT(1) | BIT(3) | BIT(5), "reporting_vq" },
-		{ 5, 3, 4, true, BIT(1) | BIT(5), "reporting_vq" },
-		{ 5, 4, 5, true, BIT(1) | BIT(5), "reporting_vq" },
-		{ 5, 3, 4, true, BIT(1), "unused" },
-		{ 5, 7, 9, false, 0, "unused" },
-		{ 8, 0, 4, true, 0, "controlq" },
-		{ 8, 1, 4, true, 0, "eventq" },
-		{ 8, 2, 4, true, 0, "requestq1" },
-		{ 8, 3, 4, true, 0, "requestq2" },
-		{ 17, 1, 2, true, 0, "unused" },
-		{ 17, 1, 2, true, 1, "alarmq" },
-		{ 19, 1, 3, true, 0, "tx" },
-		{ 20, 0, 2, true, 0, "dataq1" },
-		{ 20, 1, 2, true, 0, "controlq" },
-		{ 26, 0, 3, true, 0, "hiprio" },
-		{ 26, 1, 3, true, 0, "requestq1" },
-		{ 26, 1, 3, true, 1, "notification queue" },
-		{ 26, 2, 3, true, 1, "requestq1" },
-		{ 35, 5, 6, true, 0, "queue 5" },
-		{ 0xffff, 0, 1, false, 0, "queue 0" },
-		{ 2, 0xffffffff, 0xffffffff, false, 0, "requestq4294967296" },
-	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		uint64_t words[2] = { rows[i].features, 0 };
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		uint64_t words[2] = { roles[i].features, 0 };
 		char role[DESCRIBE_ROLE_BYTES];
 
-		describe_queue_role(type(rows[i].id), rows[i].index, rows[i].num,
-			rows[i].known ? words : NULL, role);
-		assert_string_equal(role, rows[i].role);
+		describe_queue_role(type(roles[i].id), roles[i].index, roles[i].num,
+			roles[i].known ? words : NULL, role);
+		assert_string_equal(role, roles[i].role);
 	}
 }
 
