@@ -156,6 +156,23 @@ static int bind_path(struct listener *l, const struct listen_options *opts, stru
 	return 0;
 }
 
+/* The port that a tcp socket is bound to, else 0. */
+static unsigned int port_of(int fd)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} got = { 0 };
+	socklen_t len = sizeof(got);
+
+	if (getsockname(fd, &got.any, &len) < 0)
+		return 0;
+	if (got.any.sa_family == AF_INET)
+		return ntohs(got.in.sin_port);
+	return got.any.sa_family == AF_INET6 ? ntohs(got.in6.sin6_port) : 0;
+}
+
 static int take_over(struct listener *l, int fd, struct err *err)
 {
 	int listening = 0;
@@ -170,6 +187,7 @@ static int take_over(struct listener *l, int fd, struct err *err)
 		fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return err_set(err, -errno, "cannot set up fd=%d: %s", fd, strerror(errno));
 	l->fd = fd;
+	l->port = port_of(fd);
 	return 0;
 }
 
@@ -215,22 +233,15 @@ static int bind_tcp(
 	struct listener *l, const struct addrinfo *ai, const char *text, struct err *err)
 {
 	const int on = 1;
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} got = { 0 };
-	socklen_t len = sizeof(got);
 
 	l->fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
 		return err_set(err, -errno, "cannot make a tcp socket for '%s': %s", text,
 			strerror(errno));
 	setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(l->fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(l->fd, LISTEN_BACKLOG) < 0 ||
-		getsockname(l->fd, &got.any, &len) < 0)
+	if (bind(l->fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(l->fd, LISTEN_BACKLOG) < 0)
 		return err_set(err, -errno, "cannot listen on 'tcp:%s': %s", text, strerror(errno));
-	l->port = ntohs(got.any.sa_family == AF_INET6 ? got.in6.sin6_port : got.in.sin_port);
+	l->port = port_of(l->fd);
 	return 0;
 }
 
