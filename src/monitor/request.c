@@ -134,7 +134,7 @@ void request_refuse(struct session *s, const struct err *err)
 void request_run(struct session *s, const char *text, size_t len)
 {
 	_cleanup_value_ struct json_object *json = NULL;
-	const struct qapi_command *command;
+	const struct qapi_command *command = NULL;
 	struct qapi_error error = { 0 };
 	struct request request = { 0 };
 	struct qapi_call *call;
@@ -220,13 +220,12 @@ static int own_query_commands(
 static int own_query_qmp_schema(_unused_ struct qapi_call *call, struct json_object *args,
 	struct json_object **ret, struct qapi_error *error)
 {
-	if (args)
-		json_object_object_foreach(args, name, value)
-		{
-			(void)value;
-			return qapi_error_set(
-				error, QAPI_GENERIC_ERROR, "Parameter '%s' is unexpected", name);
-		}
+	json_object_object_foreach(args, name, value)
+	{
+		(void)value;
+		return qapi_error_set(
+			error, QAPI_GENERIC_ERROR, "Parameter '%s' is unexpected", name);
+	}
 	*ret = json_tokener_parse(qapi_schema_text);
 	return *ret ? 0 : -ENOMEM;
 }
