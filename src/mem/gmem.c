@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Snapshots of guest memory. Refuses regions that wrap, overlap or are longer than their file; every
- * look-up goes through one range check.
+ * Snapshots of guest memory. Refuses regions that wrap, overlap or are longer than their file;
+ * every look-up goes through one range check.
  */
 #include "mem/gmem.h"
 
@@ -223,6 +223,19 @@ int gmem_iov(const struct gmem *mem, uint64_t gpa, uint64_t len, struct iovec *i
 		len -= piece;
 	}
 	return n;
+}
+
+bool gmem_covers(const struct gmem *mem, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		struct iovec piece;
+
+		if (gmem_iov(mem, gpa, len, &piece, 1) == -EFAULT)
+			return false;
+		gpa += piece.iov_len;
+		len -= piece.iov_len;
+	}
+	return true;
 }
 
 /* Walks [gpa, gpa + len) piece by piece; @copy gets each. */

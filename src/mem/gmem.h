@@ -76,6 +76,8 @@ void *gmem_ptr(const struct gmem *mem, uint64_t gpa, uint64_t len);
  * written; -EFAULT where a byte lies outside every region, -ENOBUFS where @max is too small.
  */
 int gmem_iov(const struct gmem *mem, uint64_t gpa, uint64_t len, struct iovec *iov, int max);
+/* Does every byte of [gpa, gpa + len) lie in some region? */
+bool gmem_covers(const struct gmem *mem, uint64_t gpa, uint64_t len);
 /* Copies @len bytes across regions; false (and @dst partly written) where a byte lies outside. */
 bool gmem_read(const struct gmem *mem, uint64_t gpa, void *dst, size_t len);
 /* From the front-end's address to the guest's; false where no region holds [addr, addr + len). */

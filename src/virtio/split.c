@@ -204,19 +204,18 @@ static int take_desc(struct walk *w, const struct desc *d, uint32_t index)
 }
 
 /* Entry @i of the table that @outer points to; its bytes may cross regions. */
-static bool load_indirect(const struct walk *w, const struct desc *outer, const void *table,
+static void load_indirect(const struct walk *w, const struct desc *outer, const void *table,
 	uint32_t i, struct desc *ret)
 {
 	struct vring_desc raw;
 
 	if (table) {
 		load_desc(table, i, ret);
-		return true;
+		return;
 	}
-	if (!gmem_read(w->vq->mem, outer->addr + (uint64_t)i * sizeof(raw), &raw, sizeof(raw)))
-		return false;
+	memset(&raw, 0, sizeof(raw));
+	gmem_read(w->vq->mem, outer->addr + (uint64_t)i * sizeof(raw), &raw, sizeof(raw));
 	unpack_desc(&raw, ret);
-	return true;
 }
 
 static int walk_indirect(struct walk *w, const struct desc *outer, uint32_t outer_index)
@@ -231,15 +230,13 @@ static int walk_indirect(struct walk *w, const struct desc *outer, uint32_t oute
 	if (!n || outer->len % sizeof(struct vring_desc))
 		return bad(w, "holds an indirect table whose length is not a multiple of 16",
 			outer_index, n ? "" : " above 0");
-	if (!range_inside(outer->addr, outer->len, UINT64_MAX))
-		return bad(w, "holds an indirect table that wraps around", outer_index, "");
 	table = gmem_ptr(w->vq->mem, outer->addr, outer->len);
+	if (!table && !gmem_covers(w->vq->mem, outer->addr, outer->len))
+		return bad(w, "holds an indirect table outside guest memory", outer_index, "");
 	do {
 		if (steps++ == n)
 			return bad(w, "holds an indirect table with a loop", outer_index, "");
-		if (!load_indirect(w, outer, table, i, &d))
-			return bad(
-				w, "holds an indirect table outside guest memory", outer_index, "");
+		load_indirect(w, outer, table, i, &d);
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return bad(w, "of an indirect table is indirect itself", i, "");
 		r = take_desc(w, &d, i);

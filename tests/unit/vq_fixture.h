@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A device, a ring and the memory between them, all in one process and on one loop, for tests of
+ * the virtio core. The driver's side is written here by hand and shares no code with src/virtio.
+ *
+ * Guest memory: two regions that touch, [0, SPLIT) and [SPLIT, RAM_END), mapped apart.
+ */
+#ifndef TESTS_VQ_FIXTURE_H
+#define TESTS_VQ_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/le.h"
+#include "mem/gmem.h"
+#include "virtio/vdev.h"
+#include "virtio/vring.h"
+
+#define RAM_END	 0x400000ull
+#define SPLIT	 0x200000ull
+#define DESC_AT	 0x10000ull
+#define AVAIL_AT 0x100000ull
+#define USED_AT	 0x120000ull
+#define TABLE_AT 0x180000ull
+#define DATA_AT	 0x1a0000ull
+
+#define NEXT	 VRING_DESC_F_NEXT
+#define WRITE	 VRING_DESC_F_WRITE
+#define INDIRECT VRING_DESC_F_INDIRECT
+
+struct fix {
+	struct loop loop;
+	struct vdev *dev;
+	struct vq *vq;
+	struct gmem *mem;
+	int memfd, kick, call, call_end;
+	uint8_t *ram; /* the driver's own mapping of all of it */
+	uint16_t avail_idx;
+	uint32_t num;
+};
+
+/* What the device does; tests set it and look at what it saw. */
+struct test_device {
+	struct vdev dev;
+	enum serve_verdict verdict;
+	enum serve_verdict (*serve)(struct vq *vq, struct chain *c);
+	unsigned int num_served, num_resets;
+	uint64_t readable, writable; /* of the last chain */
+	uint16_t head;
+	struct chain *held[4096];
+	unsigned int num_held;
+};
+
+static inline struct test_device *test_device(struct fix *f)
+{
+	return container_of(f->dev, struct test_device, dev);
+}
+
+static unsigned int fix_num_queues = 1;
+
+static int td_realize(struct vdev *dev, struct err *err)
+{
+	(void)err;
+	virtio_features_set(&dev->device_features, 5, true);
+	vdev_set_queues(dev, fix_num_queues, 256);
+	return 0;
+}
+
+static enum serve_verdict td_serve(struct vdev *dev, struct vq *vq, struct chain *c)
+{
+	struct test_device *td = container_of(dev, struct test_device, dev);
+
+	td->num_served++;
+	td->readable = c->readable.bytes;
+	td->writable = c->writable.bytes;
+	td->head = c->head;
+	if (td->serve)
+		return td->serve(vq, c);
+	if (td->verdict == SERVE_HELD) {
+		assert_true(td->num_held < ARRAY_SIZE(td->held));
+		td->held[td->num_held++] = c;
+	}
+	return td->verdict;
+}
+
+static void td_reset(struct vdev *dev)
+{
+	container_of(dev, struct test_device, dev)->num_resets++;
+}
+
+static const struct vdev_class test_class = {
+	.name = "virtio-test",
+	.virtio_id = 4,
+	.instance_bytes = sizeof(struct test_device),
+	.config_bytes = 8,
+	.realize = td_realize,
+	.serve = td_serve,
+	.reset = td_reset,
+};
+
+static inline void *ram(struct fix *f, uint64_t gpa)
+{
+	return f->ram + gpa;
+}
+
+static inline void pump(struct fix *f)
+{
+	int i;
+
+	for (i = 0; i < 20; i++)
+		loop_run_once(&f->loop, 0);
+}
+
+static inline void set_desc(struct fix *f, uint64_t table, uint32_t i, uint64_t addr, uint32_t len,
+	uint16_t flags, uint16_t next)
+{
+	struct vring_desc d = { le64_make(addr), le32_make(len), le16_make(flags),
+		le16_make(next) };
+
+	memcpy(ram(f, table + i * sizeof(d)), &d, sizeof(d));
+}
+
+static inline struct vring_avail *avail(struct fix *f)
+{
+	return ram(f, AVAIL_AT);
+}
+
+static inline struct vring_used *used(struct fix *f)
+{
+	return ram(f, USED_AT);
+}
+
+static inline void set_used_event(struct fix *f, uint16_t v)
+{
+	avail(f)->ring[f->num] = le16_make(v);
+}
+
+static inline uint16_t avail_event(struct fix *f)
+{
+	return le16_get(*(le16 *)&used(f)->ring[f->num]);
+}
+
+/* Puts a head into the available ring and shows it, without a kick. */
+static inline void offer(struct fix *f, uint16_t head)
+{
+	avail(f)->ring[f->avail_idx % f->num] = le16_make(head);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	avail(f)->idx = le16_make(++f->avail_idx);
+}
+
+static inline void kick(struct fix *f)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(f->kick, &one, 8), 8);
+	pump(f);
+}
+
+/* One descriptor, offered and kicked. */
+static inline void push_one(
+	struct fix *f, uint16_t head, uint64_t addr, uint32_t len, uint16_t flags)
+{
+	set_desc(f, DESC_AT, head, addr, len, flags, 0);
+	offer(f, head);
+	kick(f);
+}
+
+static inline unsigned int num_calls(struct fix *f)
+{
+	uint64_t n = 0;
+
+	if (read(f->call_end, &n, 8) != 8)
+		return 0;
+	return (unsigned int)n;
+}
+
+static inline uint16_t used_idx(struct fix *f)
+{
+	return le16_get(used(f)->idx);
+}
+
+static inline struct vq_view view(struct fix *f)
+{
+	struct vq_view v;
+
+	assert_true(vq_read_view(f->vq, &v));
+	return v;
+}
+
+static inline void fix_memory(struct fix *f)
+{
+	struct gmem_region *regions[2];
+	struct gmem_region_desc desc[2] = { { 0, SPLIT, 0x7f0000000000, 0 },
+		{ SPLIT, RAM_END - SPLIT, 0x7f8000000000, SPLIT } };
+	struct err err = { 0 };
+	int i;
+
+	f->memfd = memfd_create("ram", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(f->memfd, RAM_END), 0);
+	f->ram = mmap(NULL, RAM_END, PROT_READ | PROT_WRITE, MAP_SHARED, f->memfd, 0);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(gmem_region_new(&desc[i], f->memfd, &regions[i], &err), 0);
+	assert_int_equal(gmem_new(regions, 2, &f->mem, &err), 0);
+	for (i = 0; i < 2; i++)
+		gmem_region_unref(regions[i]);
+}
+
+/* Configures queue 0 with a fresh ring of @num and lets it run. */
+static inline void fix_start_ring(struct fix *f, uint32_t num, uint64_t features)
+{
+	int fd;
+
+	f->num = num;
+	f->avail_idx = 0;
+	memset(ram(f, AVAIL_AT), 0, DATA_AT - AVAIL_AT);
+	vdev_set_mem(f->dev, f->mem);
+	vdev_set_driver_features(f->dev, virtio_features_from64(features | 1ull << 32));
+	f->vq->cfg = (struct vq_config){
+		.num = num, .desc = DESC_AT, .driver = AVAIL_AT, .device = USED_AT
+	};
+	fd = dup(f->kick);
+	vq_set_kick_fd(f->vq, &fd);
+	fd = dup(f->call);
+	vq_set_call_fd(f->vq, &fd);
+	f->vq->enabled = true;
+	vdev_write_status(f->dev, 0xf);
+	pump(f);
+}
+
+static inline void fix_init(struct fix *f, uint32_t num, uint64_t features)
+{
+	struct err err = { 0 };
+
+	memset(f, 0, sizeof(*f));
+	assert_int_equal(loop_init(&f->loop, "test", &err), 0);
+	f->dev = vdev_new(&test_class, "t0", &f->loop, &f->loop);
+	assert_int_equal(vdev_realize(f->dev, &err), 0);
+	f->vq = &f->dev->queues[0];
+	f->kick = eventfd(0, EFD_NONBLOCK);
+	f->call = eventfd(0, EFD_NONBLOCK);
+	f->call_end = f->call;
+	fix_memory(f);
+	fix_start_ring(f, num, features);
+}
+
+static inline void fix_deinit(struct fix *f)
+{
+	struct test_device *td = test_device(f);
+	unsigned int i;
+
+	for (i = 0; i < td->num_held; i++)
+		if (td->held[i])
+			vq_complete(f->vq, td->held[i]);
+	pump(f);
+	vdev_destroy(f->dev, NULL);
+	pump(f);
+	loop_deinit(&f->loop);
+	gmem_unref(f->mem);
+	munmap(f->ram, RAM_END);
+	close(f->memfd);
+	close(f->kick);
+	if (f->call_end != f->call)
+		close(f->call_end);
+	close(f->call);
+}
+
+static void fix_reset_done(struct vdev_wait *wait)
+{
+	(void)wait;
+}
+
+/* Whole reset, as a transport does it. */
+static inline void fix_reset(struct fix *f)
+{
+	struct vdev_wait wait = { .fn = fix_reset_done };
+
+	vdev_hold(f->dev);
+	vdev_when_idle(f->dev, &wait);
+	pump(f);
+	assert_true(vdev_is_idle(f->dev));
+	vdev_reset(f->dev);
+	vdev_release(f->dev);
+}
+
+#endif
