@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Commands: the table that the generator makes, and a call's life. Control registers its handlers in
- * `struct qapi_handlers` (commands.h); a monitor hands a request to qapi_dispatch(). Main loop only.
+ * Commands: the table that the generator makes, and a call's life. Control registers its handlers
+ * in `struct qapi_handlers` (commands.h); a monitor hands a request to qapi_dispatch(). Main loop
+ * only.
  */
 #ifndef QAPI_CALL_H
 #define QAPI_CALL_H
@@ -35,8 +36,8 @@ struct qapi_handlers;
 struct qapi_call;
 
 /*
- * Runs once a call, from within qapi_dispatch() or later. @result is the reply's "return" (taken over
- * by the callee) where @error is NULL.
+ * Runs once a call, from within qapi_dispatch() or later. @result is the reply's "return" (taken
+ * over by the callee) where @error is NULL.
  */
 typedef void qapi_done_fn(void *opaque, struct json_object *result, const struct qapi_error *error);
 
@@ -64,7 +65,8 @@ struct qapi_command {
 	/* gen: false. The handler gets the arguments and gives the result as JSON. */
 	bool raw;
 	bool (*is_there)(const struct qapi_handlers *handlers);
-	/* @args: the struct; raw: the arguments object. @ret: as qapi_value_*() have it; raw: json. */
+	/* @args: the struct; raw: the arguments object. @ret: as qapi_value_*() have it; raw: json.
+	 */
 	int (*invoke)(const struct qapi_handlers *handlers, struct qapi_call *call, void *args,
 		void *ret, struct qapi_error *error);
 };
@@ -78,9 +80,9 @@ const struct qapi_command *qapi_command_find(
 	const struct qapi_handlers *handlers, const char *name);
 
 /*
- * Checks @args (an object, or NULL for none) and calls the handler. @done may run before this returns.
- * The result is NULL where it has run, else the call: qapi_call_abandon() it when nobody waits
- * for it any more.
+ * Checks @args (an object, or NULL for none) and calls the handler. @done may run before this
+ * returns. The result is NULL where it has run, else the call: qapi_call_abandon() it when nobody
+ * waits for it any more.
  */
 struct qapi_call *qapi_dispatch(const struct qapi_handlers *handlers, void *ctx,
 	const struct qapi_command *command, struct json_object *args, qapi_done_fn *done,

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the generated code stands on: each schema type is a constant table (struct qapi_type), and the
- * functions here read, write and free any value by its table. Generated headers wrap them with the
- * right C types; other rooms call those wrappers. Control path, any thread.
+ * What the generated code stands on: each schema type is a constant table (struct qapi_type), and
+ * the functions here read, write and free any value by its table. Generated headers wrap them with
+ * the right C types; other rooms call those wrappers. Control path, any thread.
  *
  * How a schema type looks in C, as the member `x` of a struct:
  *   bool, int8..uint64, int, size, number, an enum -> T x and bool has_x
  *   any -> struct json_object *x and bool has_x (NULL is JSON's null)
  *   str -> char *x; struct, union, alternate -> struct T *x
  *   ['T'] -> struct TList x, its items and their number in it, and bool has_x
- * Absent is has_x == false, or NULL. Of a member that the schema requires, has_x says what the lenient
- * reader found; who fills in a struct for sending need not set it. A required str that is NULL
- * is sent as "". Whoever holds a struct owns all that it points to.
+ * Absent is has_x == false, or NULL. Of a member that the schema requires, has_x says what the
+ * lenient reader found; who fills in a struct for sending need not set it. A required str that is
+ * NULL is sent as "". Whoever holds a struct owns all that it points to.
  */
 #ifndef QAPI_RT_H
 #define QAPI_RT_H
@@ -62,8 +62,9 @@ struct qapi_type {
 	/* Of names or members. */
 	uint16_t num;
 	/*
-	 * STRUCT that is a union: where the tag's enum value lies, and for each tag value the branch
-	 * (its members stand among ours on the wire) or NULL. ALTERNATE: where the branch number lies.
+	 * STRUCT that is a union: where the tag's enum value lies, and for each tag value the
+	 * branch (its members stand among ours on the wire) or NULL. ALTERNATE: where the branch
+	 * number lies.
 	 */
 	uint16_t tag_offset;
 	const struct qapi_type *const *branches;
@@ -80,7 +81,7 @@ struct qapi_list {
 enum qapi_mode {
 	/* A request: an unknown member, or a missing one, is an error. */
 	QAPI_STRICT,
-	/* A reply of who knows which server: unknown members are passed over, missing ones are marked. */
+	/* A reply of any server: unknown members are passed over, missing ones are marked. */
 	QAPI_LENIENT,
 };
 
@@ -92,8 +93,9 @@ void qapi_value_clear(const struct qapi_type *type, void *at);
 /* A new tree; NULL is JSON's null. */
 struct json_object *qapi_value_to_json(const struct qapi_type *type, const void *at);
 /*
- * Fills the zeroed @at from @json. 0, or -EINVAL with QEMU's sentence ("Parameter 'a.b' is missing");
- * then @at is zeroed again. @name is what the sentence calls the whole, NULL for nothing.
+ * Fills the zeroed @at from @json. 0, or -EINVAL with QEMU's sentence ("Parameter 'a.b' is
+ * missing"); then @at is zeroed again. @name is what the sentence calls the whole, NULL for
+ * nothing.
  */
 int qapi_value_from_json(const struct qapi_type *type, struct json_object *json,
 	enum qapi_mode mode, const char *name, void *at, struct err *err);

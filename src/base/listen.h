@@ -57,8 +57,8 @@ struct listener {
  */
 int listen_unix(struct listener *l, const struct listen_options *opts, struct err *err);
 /*
- * Listens on "HOST:PORT", "[HOST]:PORT" or ":PORT". An empty host is the loopback address; any other
- * address is taken as it is written ("0.0.0.0" is everywhere). PORT 0 lets the kernel choose.
+ * Listens on "HOST:PORT", "[HOST]:PORT" or ":PORT". An empty host is the loopback address; any
+ * other address is taken as it is written ("0.0.0.0" is everywhere). PORT 0 lets the kernel choose.
  */
 int listen_tcp(struct listener *l, const char *host_port, struct err *err);
 /*

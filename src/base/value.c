@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * key=value,... to json-c objects, and typed access to option objects. Refuses what could be read in
- * two ways: a key given twice, a key that is a value and an object at once, list indices with gaps.
+ * key=value,... to json-c objects, and typed access to option objects. Refuses what could be read
+ * in two ways: a key given twice, a key that is a value and an object at once, list indices with
+ * gaps.
  */
 #include "base/value.h"
 

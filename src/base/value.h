@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One tree for everything that is written down as text: QMP's JSON and the command line's
- * key=value,... both become json-c objects. Control path, any thread; a tree belongs to one thread at
- * a time. Trees are counted: json_object_get() and json_object_put().
+ * key=value,... both become json-c objects. Control path, any thread; a tree belongs to one thread
+ * at a time. Trees are counted: json_object_get() and json_object_put().
  */
 #ifndef BASE_VALUE_H
 #define BASE_VALUE_H
@@ -56,8 +56,8 @@ struct json_object *value_new_string(const char *s);
 struct json_object *value_new_string_len(const char *s, size_t len);
 
 /*
- * Typed access to a member of an option object; strings are read as the type that is asked for, since
- * key=value has nothing else. 1: found, @ret is set. 0: absent (or null), @ret is untouched.
+ * Typed access to a member of an option object; strings are read as the type that is asked for,
+ * since key=value has nothing else. 1: found, @ret is set. 0: absent (or null), @ret is untouched.
  * -EINVAL: there, but not of that kind; the sentence names key, value and what was expected.
  */
 /* @ret points into the tree. */

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/value.h"
+#include "monitor/request.h"
 #include "monitor/session.h"
 
 /* How long new clients wait after the kernel gave us no descriptor for one. */

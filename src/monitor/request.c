@@ -3,7 +3,7 @@
  * From one JSON text to its one reply. Refuses what is not a request, in the wording that clients
  * know; a read-only monitor refuses actions. The monitor's own commands are here.
  */
-#include "monitor/session.h"
+#include "monitor/request.h"
 
 #include <errno.h>
 #include <string.h>

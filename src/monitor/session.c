@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/value.h"
+#include "monitor/request.h"
 
 static size_t waiting(const struct session *s)
 {

@@ -69,12 +69,4 @@ void session_send(struct session *session, struct json_object *message);
 /* The request at hand is answered; goes on with the next one when the loop comes round. */
 void session_continue(struct session *session);
 
-/* request.c: answers one JSON text, now or later. */
-void request_run(struct session *session, const char *text, size_t len);
-void request_refuse(struct session *session, const struct err *err);
-/* The reply and the greeting's version. */
-struct json_object *request_greeting(void);
-/* Fills in the monitor's own handlers. */
-void request_own_handlers(struct qapi_handlers *handlers);
-
 #endif

@@ -94,10 +94,10 @@ def generate(schema):
                 c.args.name not in schema.types]
     handlers = ''.join(f'\tint (*{c.c})({prototype(c)});\n' for c in schema.commands)
     head = f'''/*
- * One handler for each command; NULL: the command does not exist here. A handler returns 0 with its
- * result in @ret, a negative errno with @error set (qapi_error_set(), or err_set() on &error->err), or
- * QAPI_PENDING: then it answers by @call later. @ret is zeroed beforehand. Arguments belong to the
- * caller and are gone when the handler has returned.
+ * One handler for each command; NULL: the command does not exist here. A handler returns 0 with
+ * its result in @ret, a negative errno with @error set (qapi_error_set(), or err_set() on
+ * &error->err), or QAPI_PENDING: then it answers by @call later. @ret is zeroed beforehand.
+ * Arguments belong to the caller and are gone when the handler has returned.
  */
 struct qapi_handlers {{
 {handlers}}};

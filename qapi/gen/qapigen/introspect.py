@@ -96,7 +96,8 @@ def generate(schema):
     infos = [json.dumps(i) for i in Introspection(schema).infos]
     lines = ''.join(f'\t{literal(i + (", " if n + 1 < len(infos) else "]"))}\n'
                     for n, i in enumerate(infos))
-    head = '/* The reply of query-qmp-schema: JSON text. */\nextern const char qapi_schema_text[];\n'
+    head = ('/* The reply of query-qmp-schema: JSON text. */\n'
+            'extern const char qapi_schema_text[];\n')
     body = f'const char qapi_schema_text[] =\n\t"["\n{lines or "	" + literal("]")};\n'
     return [('introspect.h', cfile.header('QAPI_INTROSPECT_H', [], head)),
             ('introspect.c', cfile.source(['"qapi/introspect.h"'], body))]

@@ -140,8 +140,8 @@ class Schema:
         entity = maker(expr, name)
         entity.features = self.features(expr, expr)
         table = {'command': self.commands, 'event': self.events}.get(kind)
-        known = table and [e for e in table if e.name == name] or table is None and name in self.types
-        if known:
+        known = self.types if table is None else [e.name for e in table]
+        if name in known:
             raise expr.error(f"{kind} '{name}' is defined more than once")
         if table is None:
             self.types[name] = entity

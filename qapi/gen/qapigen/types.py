@@ -59,7 +59,8 @@ def alternate_header(t):
     kinds = ''.join(f'\t{prefix}_BRANCH_{c_name(m.name).upper()},\n' for m in t.members)
     members = ''.join(f'\t\t{cfile.c_type(m.type)}{m.c};\n' for m in t.members)
     return (f'enum {t.name}Branch {{\n{kinds}}};\n\n'
-            f'struct {t.name} {{\n\tenum {t.name}Branch branch;\n\tunion {{\n{members}\t}} u;\n}};\n\n')
+            f'struct {t.name} {{\n\tenum {t.name}Branch branch;\n'
+            f'\tunion {{\n{members}\t}} u;\n}};\n\n')
 
 
 def item_type(element):
