@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where front-ends come from and how they go. One is served at a time: another that comes meanwhile
+ * is turned away, unless the first has hung up already, then it waits its turn. When a front-end
+ * goes, requests in flight end first, then the device is reset and its memory let go of.
+ */
+#include "transport/vhost_user.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/host_open.h"
+#include "transport/vhu_internal.h"
+
+/* How long until we dial again: doubled each time up to the maximum. */
+#define REDIAL_MIN_MS 100
+#define REDIAL_MAX_MS 5000
+
+#define FIELD(name) offsetof(struct vhost_user_config, name)
+
+const struct option_spec vhost_user_options[] = {
+	{ "listen", OPTION_STRING, FIELD(listen), NULL, 0, 0, NULL,
+		"vhost-user: wait for a front-end on this unix socket, or on fd=N" },
+	{ "connect", OPTION_STRING, FIELD(connect), NULL, 0, 0, NULL,
+		"vhost-user: dial a front-end that waits on this unix socket; or fd=N" },
+	{ "mode", OPTION_STRING, FIELD(mode), NULL, 0, 0, NULL,
+		"permissions of the socket that listen= makes, octal (default 0600)" },
+	{ "group", OPTION_STRING, FIELD(group), NULL, 0, 0, NULL,
+		"group of the socket that listen= makes, a name or a number" },
+	{ NULL },
+};
+
+const char *vhu_where(const struct vhu *vhu)
+{
+	return vhu->dev->view.address;
+}
+
+/* --- waiting for idle queues --- */
+
+static void on_idle(struct vdev_wait *node)
+{
+	struct vhu_wait *wait = container_of(node, struct vhu_wait, wait);
+	struct vhu *vhu = wait->vhu;
+	void (*fn)(struct vhu * vhu);
+
+	free(wait);
+	if (!vhu)
+		return;
+	vhu->wait = NULL;
+	fn = take_ptr(vhu->after_wait);
+	fn(vhu);
+}
+
+void vhu_when_idle(struct vhu *vhu, void (*fn)(struct vhu *vhu))
+{
+	vhu->wait = xnew(struct vhu_wait);
+	vhu->wait->wait.fn = on_idle;
+	vhu->wait->vhu = vhu;
+	vhu->after_wait = fn;
+	vdev_hold(vhu->dev);
+	vdev_when_idle(vhu->dev, &vhu->wait->wait);
+}
+
+/* --- the connection --- */
+
+/* The next one may come. */
+static void ready_for_next(struct vhu *vhu)
+{
+	if (vhu->listener.fd >= 0)
+		loop_fd_events(&vhu->accept_node, EPOLLIN);
+	else if (vhu->dial)
+		loop_timer_set(vhu->dev->main_loop, &vhu->redial,
+			now_ns() + vhu->redial_ms * NSEC_PER_MSEC);
+}
+
+static void finish_close(struct vhu *vhu)
+{
+	struct vdev *dev = vhu->dev;
+
+	vdev_reset(dev);
+	vdev_set_mem(dev, NULL);
+	memset(vhu->rings, 0, dev->num_queues * sizeof(vhu->rings[0]));
+	vhu->protocol_features = 0;
+	vhu->features_set = vhu->started = vhu->reset_pending = false;
+	dev->view.protocol_features = 0;
+	dev->view.status_known = false;
+	vhu->closing = false;
+	vdev_release(dev);
+	ready_for_next(vhu);
+}
+
+void vhu_close(struct vhu *vhu)
+{
+	if (!vhu->connected)
+		return;
+	vhu->connected = false;
+	vhu->dev->view.connected = false;
+	vhu->closing = true;
+	loop_fd_del(&vhu->node);
+	usock_deinit(&vhu->sock);
+	vhu_channel_close(vhu);
+	vhu_when_idle(vhu, finish_close);
+}
+
+void vhu_watch(struct vhu *vhu)
+{
+	uint32_t events = vhu->sock.out_head ? EPOLLOUT : EPOLLIN;
+	struct err err;
+
+	if (!vhu->connected)
+		return;
+	/* While it waits not even a hang-up is looked at: that is seen when the wait is over. */
+	if (vhu->wait)
+		loop_fd_del(&vhu->node);
+	else if (vhu->node.loop)
+		loop_fd_events(&vhu->node, events);
+	else if (loop_fd_add(vhu->dev->main_loop, &vhu->node, events, &err) < 0) {
+		log_error("%s: %s", vdev_label(vhu->dev), err.msg);
+		vhu_close(vhu);
+	}
+}
+
+static void on_ready(struct loop_fd *node, uint32_t revents)
+{
+	struct vhu *vhu = container_of(node, struct vhu, node);
+	int r;
+
+	if (revents & (EPOLLOUT | EPOLLERR)) {
+		r = usock_flush(&vhu->sock);
+		if (r < 0) {
+			log_limited(&vhu->limit, LOG_LEVEL_WARN,
+				"%s: cannot answer the front-end on %s: %s", vdev_label(vhu->dev),
+				vhu_where(vhu), strerror(-r));
+			vhu_close(vhu);
+			return;
+		}
+	}
+	vhu_process(vhu);
+}
+
+static void serve(struct vhu *vhu, int fd)
+{
+	usock_init(&vhu->sock, fd, &vhu_framing);
+	vhu->node.fd = fd;
+	vhu->node.fn = on_ready;
+	vhu->connected = true;
+	vhu->dev->view.connected = true;
+	vhu->redial_ms = REDIAL_MIN_MS;
+	log_limited(&vhu->limit, LOG_LEVEL_INFO, "%s: a front-end is connected on %s",
+		vdev_label(vhu->dev), vhu_where(vhu));
+	vhu_watch(vhu);
+}
+
+/* Has whoever we serve hung up, read or not? */
+static bool first_is_gone(const struct vhu *vhu)
+{
+	struct pollfd p = { .fd = vhu->sock.fd, .events = POLLRDHUP };
+
+	if (vhu->closing)
+		return true;
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+static void on_accept(struct loop_fd *node, uint32_t revents)
+{
+	struct vhu *vhu = container_of(node, struct vhu, accept_node);
+	int fd;
+
+	(void)revents;
+	if ((vhu->connected || vhu->closing) && first_is_gone(vhu)) {
+		/* It stays in the queue of the socket until the first one's end was dealt with. */
+		loop_fd_events(node, 0);
+		return;
+	}
+	fd = listen_accept(&vhu->listener);
+	if (fd < 0) {
+		if (fd != -EAGAIN)
+			log_limited(&vhu->limit, LOG_LEVEL_WARN,
+				"%s: cannot accept a front-end on %s: %s", vdev_label(vhu->dev),
+				vhu_where(vhu), strerror(-fd));
+		return;
+	}
+	if (vhu->connected) {
+		log_limited(&vhu->limit, LOG_LEVEL_WARN,
+			"%s: a second front-end on %s is turned away: one is connected",
+			vdev_label(vhu->dev), vhu_where(vhu));
+		close(fd);
+		return;
+	}
+	serve(vhu, fd);
+}
+
+/* --- dialing --- */
+
+static int dial(struct vhu *vhu, struct err *err);
+
+static void on_redial(struct loop_timer *timer)
+{
+	struct err err;
+
+	dial(container_of(timer, struct vhu, redial), &err);
+}
+
+/* Nobody there, or not yet: that passes. */
+static bool may_come(int code)
+{
+	return code == -ENOENT || code == -ECONNREFUSED || code == -EAGAIN;
+}
+
+static int dial(struct vhu *vhu, struct err *err)
+{
+	int fd = host_connect_unix(vhu->dial, err);
+
+	if (fd >= 0) {
+		serve(vhu, fd);
+		return 0;
+	}
+	if (vhu->redial_ms == REDIAL_MIN_MS && may_come(fd))
+		log_info("%s: %s; trying again", vdev_label(vhu->dev), err->msg);
+	vhu->redial_ms = MIN(vhu->redial_ms * 2, (uint64_t)REDIAL_MAX_MS);
+	loop_timer_set(
+		vhu->dev->main_loop, &vhu->redial, now_ns() + vhu->redial_ms * NSEC_PER_MSEC);
+	return fd;
+}
+
+/* --- the device's side --- */
+
+static void config_changed(struct vdev *dev)
+{
+	vhu_channel_config_changed(dev->transport_opaque);
+}
+
+static void broken(struct vdev *dev)
+{
+	struct vhu *vhu = dev->transport_opaque;
+
+	vhu_signal_errors(vhu);
+	/* Who can read the status byte is told to: virtio 1.3, "Device Status Field". */
+	if (vhu_negotiated(vhu, VHU_PF_STATUS))
+		vhu_channel_config_changed(vhu);
+}
+
+static void detach(struct vdev *dev)
+{
+	struct vhu *vhu = dev->transport_opaque;
+
+	loop_timer_cancel(&vhu->redial);
+	loop_fd_del(&vhu->accept_node);
+	loop_fd_del(&vhu->node);
+	listen_close(&vhu->listener);
+	usock_deinit(&vhu->sock);
+	vhu_channel_close(vhu);
+	/* The device waits for us: the node is called, and freed, when nobody is left. */
+	if (vhu->wait)
+		vhu->wait->vhu = NULL;
+	free(vhu->dial);
+	free(vhu->rings);
+	free(vhu);
+	free(dev->view.address);
+	dev->view = (struct vdev_transport_view){ 0 };
+	dev->transport = NULL;
+	dev->transport_opaque = NULL;
+}
+
+static const struct vdev_transport_ops vhost_user_ops = {
+	.config_changed = config_changed,
+	.broken = broken,
+	.detach = detach,
+};
+
+static struct vhu *new_vhu(struct vdev *dev, const char *address)
+{
+	struct vhu *vhu = xnew(struct vhu);
+
+	vhu->dev = dev;
+	vhu->listener = (struct listener)LISTENER_INIT;
+	vhu->sock.fd = -1;
+	vhu->redial.fn = on_redial;
+	vhu->redial_ms = REDIAL_MIN_MS;
+	vhu->rings = xnew_n(struct vhu_ring, dev->num_queues);
+	dev->transport = &vhost_user_ops;
+	dev->transport_opaque = vhu;
+	dev->view = (struct vdev_transport_view){ 0 };
+	dev->view.kind = "vhost-user";
+	dev->view.address = xstrdup(address);
+	return vhu;
+}
+
+static int parse_mode(const char *text, mode_t *ret, struct err *err)
+{
+	char *end;
+	unsigned long mode;
+
+	*ret = 0;
+	if (!text)
+		return 0;
+	mode = strtoul(text, &end, 8);
+	if (text[0] < '0' || text[0] > '7' || *end || !mode || mode > 0777)
+		return err_set(err, -EINVAL,
+			"mode=%s: expected permissions in octal from 0001 to 0777", text);
+	*ret = (mode_t)mode;
+	return 0;
+}
+
+static int start_listening(struct vdev *dev, const struct vhost_user_config *cfg, struct err *err)
+{
+	struct listen_options options = LISTEN_OPTIONS_INIT;
+	struct vhu *vhu;
+	int r;
+
+	r = parse_mode(cfg->mode, &options.mode, err);
+	if (r < 0)
+		return r;
+	options.group = cfg->group;
+	if (!host_spec_fd(cfg->listen, &options.fd))
+		options.path = cfg->listen;
+	else if (options.fd < 0)
+		return err_set(err, -EINVAL,
+			"listen=%s: expected the number of an open descriptor after fd=",
+			cfg->listen);
+	vhu = new_vhu(dev, cfg->listen);
+	r = listen_unix(&vhu->listener, &options, err);
+	if (r == 0) {
+		vhu->accept_node.fd = vhu->listener.fd;
+		vhu->accept_node.fn = on_accept;
+		r = loop_fd_add(dev->main_loop, &vhu->accept_node, EPOLLIN, err);
+	}
+	if (r < 0)
+		detach(dev);
+	return r;
+}
+
+int vhost_user_attach_fd(struct vdev *dev, int fd, struct err *err)
+{
+	char address[16];
+
+	(void)err;
+	snprintf(address, sizeof(address), "fd=%d", fd);
+	serve(new_vhu(dev, address), fd);
+	return 0;
+}
+
+int vhost_user_attach(struct vdev *dev, const struct vhost_user_config *cfg, struct err *err)
+{
+	struct vhu *vhu;
+	int fd, r;
+
+	if (!cfg->listen == !cfg->connect)
+		return err_set(err, -EINVAL,
+			"%s: expected %s of listen= and connect=", vdev_label(dev),
+			cfg->listen ? "only one" : "one");
+	if (cfg->listen)
+		return start_listening(dev, cfg, err);
+	if (cfg->mode || cfg->group)
+		return err_set(err, -EINVAL,
+			"%s: mode= and group= belong to listen=, not connect=", vdev_label(dev));
+	if (host_spec_fd(cfg->connect, &fd)) {
+		/* A connection that was handed to us cannot be dialed again. */
+		fd = host_connect_unix(cfg->connect, err);
+		return fd < 0 ? fd : vhost_user_attach_fd(dev, fd, err);
+	}
+	vhu = new_vhu(dev, cfg->connect);
+	vhu->dial = xstrdup(cfg->connect);
+	r = dial(vhu, err);
+	if (r < 0 && !may_come(r)) {
+		detach(dev);
+		return r;
+	}
+	return 0;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the vhost-user back-end share. Main loop. */
+#ifndef TRANSPORT_VHU_INTERNAL_H
+#define TRANSPORT_VHU_INTERNAL_H
+
+#include "base/listen.h"
+#include "base/log.h"
+#include "proto/usock.h"
+#include "proto/vhost_user.h"
+#include "transport/vhost_user.h"
+
+/* A ring as the front-end set it up; what runs is vq->cfg and vq->enabled. */
+struct vhu_ring {
+	bool enabled; /* SET_VRING_ENABLE, or from the start without protocol features */
+	bool has_kick; /* between SET_VRING_KICK and GET_VRING_BASE */
+	bool has_addr;
+	bool lost; /* it should run, but lies outside the memory table */
+	/* Addresses in the front-end's process: they outlive a memory table. */
+	uint64_t desc, avail, used;
+};
+
+struct vhu;
+
+/* Of the heap: if the transport goes first, the node has to stay until it is called. */
+struct vhu_wait {
+	struct vdev_wait wait;
+	struct vhu *vhu; /* NULL: the transport is gone */
+};
+
+/* Our requests to the front-end, over the descriptor of SET_BACKEND_REQ_FD. */
+struct vhu_channel {
+	struct usock sock;
+	struct loop_fd node;
+	bool open;
+	bool change_due; /* a CONFIG_CHANGE_MSG could not be sent yet */
+};
+
+struct vhu {
+	struct vdev *dev;
+
+	/* Where front-ends come from. */
+	struct listener listener;
+	struct loop_fd accept_node;
+	char *dial; /* NULL: we listen */
+	struct loop_timer redial;
+	uint64_t redial_ms;
+	struct log_limit limit;
+
+	/* The connection. */
+	struct usock sock;
+	struct loop_fd node;
+	bool connected;
+	bool closing; /* the socket is closed, the queues are not idle yet */
+	struct vhu_wait *wait;
+	void (*after_wait)(struct vhu *vhu); /* called while the device is held */
+
+	/* What the front-end said; forgotten when it goes. */
+	uint64_t protocol_features;
+	bool features_set;
+	bool started; /* a ring ran since the last reset */
+	bool reset_pending; /* features were set anew: SET_VRING_BASE tells a reset from a resume */
+	struct vhu_ring *rings; /* dev->num_queues */
+	struct vhu_channel channel;
+};
+
+/* The message that a handler answers. */
+struct vhu_call {
+	uint32_t request;
+	const union vhu_payload *payload;
+	uint32_t payload_bytes;
+	uint32_t index; /* of the queue, where the request names one; checked */
+	/* For requests with a reply of their own. */
+	union {
+		struct vhu_u64 u64;
+		struct vhu_vring_state state;
+		struct vhu_config config;
+	} reply;
+	uint32_t reply_bytes;
+};
+
+struct vhu_handler {
+	/* 0, or -errno with a sentence: well-formed, but not to be done. NULL: not supported. */
+	int (*fn)(struct vhu *vhu, struct vhu_call *call, struct err *err);
+	/* Do all queues have to be idle for it, now? NULL: never. */
+	bool (*needs_idle)(struct vhu *vhu, const struct vhu_call *call);
+};
+
+/* vhu_messages.c */
+uint64_t vhu_offered_protocol_features(const struct vhu *vhu);
+bool vhu_negotiated(const struct vhu *vhu, enum vhu_protocol_feature bit);
+/* Handles messages until none is whole, the connection waits or ends. */
+void vhu_process(struct vhu *vhu);
+
+/* vhost_user.c */
+/*
+ * Holds the device and calls @fn once it is idle; until then the connection is not read. @fn, or
+ * what it calls, releases the device.
+ */
+void vhu_when_idle(struct vhu *vhu, void (*fn)(struct vhu *vhu));
+/* Ends the connection; the queues stop, the device is reset, and the next front-end may come. */
+void vhu_close(struct vhu *vhu);
+/* Waits for what the connection needs next; after anything that changes that. */
+void vhu_watch(struct vhu *vhu);
+const char *vhu_where(const struct vhu *vhu);
+
+/* vhu_vring.c */
+#define VHU_RING_HANDLER(name) int name(struct vhu *vhu, struct vhu_call *call, struct err *err)
+VHU_RING_HANDLER(vhu_set_vring_num);
+VHU_RING_HANDLER(vhu_set_vring_addr);
+VHU_RING_HANDLER(vhu_set_vring_base);
+VHU_RING_HANDLER(vhu_get_vring_base);
+VHU_RING_HANDLER(vhu_set_vring_kick);
+VHU_RING_HANDLER(vhu_set_vring_call);
+VHU_RING_HANDLER(vhu_set_vring_err);
+VHU_RING_HANDLER(vhu_set_vring_enable);
+VHU_RING_HANDLER(vhu_set_mem_table);
+bool vhu_ring_not_idle(struct vhu *vhu, const struct vhu_call *call);
+bool vhu_base_not_idle(struct vhu *vhu, const struct vhu_call *call);
+bool vhu_ring_disabled(struct vhu *vhu, const struct vhu_call *call);
+bool vhu_any_ring(const struct vhu *vhu);
+/*
+ * After any message: which rings are ready, where they lie by the memory table at hand, and the
+ * status that follows. -EFAULT where a ring that should run from now on cannot be found.
+ */
+int vhu_update(struct vhu *vhu, struct err *err);
+/*
+ * Resets the device, which is idle. Call and error descriptors stay the rings'. @keep_rings: so
+ * does everything else that the front-end has said.
+ */
+void vhu_reset(struct vhu *vhu, bool keep_rings);
+void vhu_signal_errors(struct vhu *vhu);
+
+/* vhu_channel.c */
+extern const struct usock_framing vhu_framing;
+int vhu_channel_open(struct vhu *vhu, int fd, struct err *err);
+void vhu_channel_close(struct vhu *vhu);
+void vhu_channel_config_changed(struct vhu *vhu);
+
+#endif

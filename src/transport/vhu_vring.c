@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Rings and memory. The front-end may say things in any order: its words are kept in struct
+ * vhu_ring, and vhu_update() makes the queue's configuration of them once a ring is complete.
+ * Refuses sizes that no ring has, rings without a kick descriptor, and rings outside the memory
+ * table.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "transport/vhu_internal.h"
+
+static struct vq *vq_of(struct vhu *vhu, const struct vhu_call *call)
+{
+	return &vhu->dev->queues[call->index];
+}
+
+bool vhu_ring_not_idle(struct vhu *vhu, const struct vhu_call *call)
+{
+	return vq_of(vhu, call)->state != VQ_IDLE;
+}
+
+/* Where it may turn out to be a reset, all queues are. */
+bool vhu_base_not_idle(struct vhu *vhu, const struct vhu_call *call)
+{
+	return vhu_ring_not_idle(vhu, call) || (vhu->reset_pending && !vdev_is_idle(vhu->dev));
+}
+
+/* A driver that was told that its ring is off frees the memory: it is off by then. */
+bool vhu_ring_disabled(struct vhu *vhu, const struct vhu_call *call)
+{
+	return !le32_get(call->payload->state.num) && vhu_ring_not_idle(vhu, call);
+}
+
+int vhu_set_vring_num(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	uint32_t num = le32_get(call->payload->state.num);
+
+	if (!num || num > VQ_SIZE_MAX || (num & (num - 1)))
+		return err_set(err, -EINVAL, "queue %u: size %u is no power of two within 1 and %u",
+			call->index, num, VQ_SIZE_MAX);
+	vq_of(vhu, call)->cfg.num = num;
+	return 0;
+}
+
+int vhu_set_vring_addr(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	const struct vhu_vring_addr *addr = &call->payload->addr;
+	struct vhu_ring *ring = &vhu->rings[call->index];
+
+	(void)err;
+	ring->desc = le64_get(addr->desc);
+	ring->avail = le64_get(addr->avail);
+	ring->used = le64_get(addr->used);
+	ring->has_addr = true;
+	ring->lost = false;
+	return 0;
+}
+
+/*
+ * Features were set while no ring ran. Whether the driver began anew, or the machine only stood
+ * still, shows here: a ring that goes on where it stood was not reset.
+ */
+static bool is_reset(const struct vhu *vhu, const struct vq *vq, uint32_t base)
+{
+	if (!vhu->reset_pending)
+		return false;
+	return base != vq->cfg.next_avail || (!base && vhu->dev->broken);
+}
+
+int vhu_set_vring_base(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	struct vq *vq = vq_of(vhu, call);
+	uint32_t base = le32_get(call->payload->state.num);
+
+	if (base > UINT16_MAX)
+		return err_set(err, -EINVAL, "queue %u: base %u is above %u", call->index, base,
+			UINT16_MAX);
+	if (is_reset(vhu, vq, base))
+		vhu_reset(vhu, true);
+	else if (base)
+		vhu->reset_pending = false;
+	vq->cfg.next_avail = (uint16_t)base;
+	return 0;
+}
+
+int vhu_get_vring_base(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	struct vq *vq = vq_of(vhu, call);
+	int none = -1;
+
+	(void)err;
+	vhu->rings[call->index].has_kick = false;
+	vq_set_kick_fd(vq, &none);
+	call->reply.state.index = le32_make(call->index);
+	call->reply.state.num = le32_make(vq->cfg.next_avail);
+	call->reply_bytes = sizeof(call->reply.state);
+	return 0;
+}
+
+int vhu_set_vring_kick(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
+
+	if (fd < 0)
+		return err_set(err, -EOPNOTSUPP,
+			"queue %u: no kick descriptor; polling a ring is not supported",
+			call->index);
+	vq_set_kick_fd(vq_of(vhu, call), &fd);
+	vhu->rings[call->index].has_kick = true;
+	return 0;
+}
+
+int vhu_set_vring_call(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
+
+	(void)err;
+	vq_set_call_fd(vq_of(vhu, call), &fd);
+	return 0;
+}
+
+int vhu_set_vring_err(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
+
+	(void)err;
+	vq_set_err_fd(vq_of(vhu, call), &fd);
+	return 0;
+}
+
+int vhu_set_vring_enable(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	uint32_t num = le32_get(call->payload->state.num);
+
+	if (num > 1)
+		return err_set(
+			err, -EINVAL, "queue %u: enable is %u, neither 0 nor 1", call->index, num);
+	vhu->rings[call->index].enabled = num;
+	return 0;
+}
+
+static void free_regions(struct gmem_region **regions, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		gmem_region_unref(regions[i]);
+}
+
+/* All queues are idle. The descriptors are mapped and closed with the message. */
+int vhu_set_mem_table(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	const struct vhu_mem_table *table = &call->payload->mem;
+	unsigned int i, n = le32_get(table->num_regions);
+	struct gmem_region *regions[VHU_REGIONS_MAX] = { NULL };
+	struct gmem *mem;
+	int r = 0;
+
+	for (i = 0; i < n; i++) {
+		const struct vhu_region *from = &table->regions[i];
+		const struct gmem_region_desc desc = {
+			.gpa = le64_get(from->guest_addr),
+			.size = le64_get(from->size),
+			.user_addr = le64_get(from->user_addr),
+			.fd_offset = le64_get(from->mmap_offset),
+		};
+
+		r = gmem_region_new(&desc, vhu->sock.fds[i], &regions[i], err);
+		if (r < 0)
+			break;
+	}
+	if (!r)
+		r = gmem_new(regions, n, &mem, err);
+	free_regions(regions, i);
+	if (r < 0)
+		return r;
+	vdev_set_mem(vhu->dev, mem);
+	gmem_unref(mem);
+	for (i = 0; i < vhu->dev->num_queues; i++)
+		vhu->rings[i].lost = false;
+	return 0;
+}
+
+/* Turns the ring's addresses into guest-physical ones. */
+static bool place_ring(struct vhu *vhu, unsigned int i)
+{
+	const struct vhu_ring *ring = &vhu->rings[i];
+	struct vq *vq = &vhu->dev->queues[i];
+	bool event_idx = vdev_ring_feature(vhu->dev, VIRTIO_F_EVENT_IDX);
+	const struct {
+		uint64_t addr;
+		int area;
+		uint64_t *ret;
+	} areas[] = {
+		{ ring->desc, VQ_AREA_DESC, &vq->cfg.desc },
+		{ ring->avail, VQ_AREA_DRIVER, &vq->cfg.driver },
+		{ ring->used, VQ_AREA_DEVICE, &vq->cfg.device },
+	};
+
+	for (unsigned int k = 0; k < ARRAY_SIZE(areas); k++)
+		if (!gmem_user_to_gpa(vhu->dev->mem, areas[k].addr,
+			    vq_split_ops.area_bytes(vq->cfg.num, event_idx, areas[k].area),
+			    areas[k].ret))
+			return false;
+	return true;
+}
+
+/* Does everything but its place in memory say that the ring runs? */
+static bool ring_wanted(const struct vhu *vhu, unsigned int i)
+{
+	const struct vhu_ring *ring = &vhu->rings[i];
+
+	return vhu->connected && vhu->features_set && ring->enabled && ring->has_kick &&
+	       ring->has_addr && vhu->dev->mem && vhu->dev->mem->num_regions;
+}
+
+bool vhu_any_ring(const struct vhu *vhu)
+{
+	for (unsigned int i = 0; i < vhu->dev->num_queues; i++)
+		if (vhu->dev->queues[i].enabled)
+			return true;
+	return false;
+}
+
+int vhu_update(struct vhu *vhu, struct err *err)
+{
+	struct vdev *dev = vhu->dev;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; i < dev->num_queues; i++) {
+		struct vhu_ring *ring = &vhu->rings[i];
+		struct vq *vq = &dev->queues[i];
+		bool ready = ring_wanted(vhu, i);
+
+		/* What a running ring lies in does not change: that waits for idle queues. */
+		if (ready && vq->state == VQ_IDLE && !place_ring(vhu, i)) {
+			if (!ring->lost)
+				r = err_set(err, -EFAULT,
+					"queue %u: the ring at user addresses 0x%" PRIx64
+					", 0x%" PRIx64 ", 0x%" PRIx64
+					" lies outside the memory table",
+					i, ring->desc, ring->avail, ring->used);
+			ring->lost = true;
+			ready = false;
+		}
+		vq->enabled = ready;
+	}
+	if (vhu_any_ring(vhu)) {
+		vhu->started = true;
+		vhu->reset_pending = false;
+	}
+	if (vhu_negotiated(vhu, VHU_PF_STATUS))
+		vdev_sync(dev);
+	else if (vhu_any_ring(vhu))
+		vdev_derive_status(dev, VIRTIO_STATUS_DRIVER_OK, 0);
+	else
+		vdev_derive_status(dev, 0, VIRTIO_STATUS_DRIVER_OK);
+	return r;
+}
+
+/* What of a queue survives a reset. */
+struct saved_queue {
+	struct vq_config cfg;
+	int call_fd, kick_fd, err_fd;
+};
+
+static void save_queue(struct vq *vq, struct saved_queue *saved, bool keep_ring)
+{
+	saved->cfg = vq->cfg;
+	/* Idle queues' descriptors are the main loop's. */
+	saved->call_fd = take_fd(&vq->call_fd);
+	saved->err_fd = take_fd(&vq->err_fd);
+	saved->kick_fd = keep_ring ? take_fd(&vq->kick_fd) : -1;
+}
+
+static void restore_queue(struct vq *vq, struct saved_queue *saved, bool keep_ring)
+{
+	if (keep_ring)
+		vq->cfg = saved->cfg;
+	vq_set_call_fd(vq, &saved->call_fd);
+	vq_set_err_fd(vq, &saved->err_fd);
+	vq_set_kick_fd(vq, &saved->kick_fd);
+}
+
+void vhu_reset(struct vhu *vhu, bool keep_rings)
+{
+	struct vdev *dev = vhu->dev;
+	struct virtio_features features = dev->driver_features;
+	_cleanup_free_ struct saved_queue *saved = xnew_n(struct saved_queue, dev->num_queues);
+	uint8_t status = dev->status;
+	unsigned int i;
+
+	/* QEMU hands over call descriptors before it begins anew, and not again. */
+	for (i = 0; i < dev->num_queues; i++)
+		save_queue(&dev->queues[i], &saved[i], keep_rings);
+	vdev_reset(dev);
+	for (i = 0; i < dev->num_queues; i++)
+		restore_queue(&dev->queues[i], &saved[i], keep_rings);
+	vhu->started = false;
+	vhu->reset_pending = false;
+	if (keep_rings) {
+		vdev_set_driver_features(dev, features);
+		vdev_derive_status(dev, status & (uint8_t)~VIRTIO_STATUS_NEEDS_RESET, 0);
+		return;
+	}
+	vhu->features_set = false;
+	memset(vhu->rings, 0, dev->num_queues * sizeof(vhu->rings[0]));
+}
+
+static void signal_fd(int fd)
+{
+	static const uint64_t one = 1;
+	ssize_t r;
+
+	if (fd < 0)
+		return;
+	/* A socket whose other end is gone must not raise SIGPIPE. */
+	r = send(fd, &one, sizeof(one), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (r < 0 && errno == ENOTSOCK)
+		r = write(fd, &one, sizeof(one));
+	(void)r;
+}
+
+void vhu_signal_errors(struct vhu *vhu)
+{
+	struct vdev *dev = vhu->dev;
+	bool any = false;
+	unsigned int i;
+
+	for (i = 0; i < dev->num_queues; i++)
+		any |= dev->queues[i].was_broken;
+	/* A fault of the whole device is every queue's. */
+	for (i = 0; i < dev->num_queues; i++)
+		if (!any || dev->queues[i].was_broken)
+			signal_fd(dev->queues[i].err_fd);
+}
