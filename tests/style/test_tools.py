@@ -101,7 +101,8 @@ def test_guest_image_is_reproducible(tmp_path, source_root):
 
 
 def test_deps_refuses_an_unknown_group(source_root):
-    run = subprocess.run([source_root / "tools/deps.sh", "nonsense"], capture_output=True, text=True)
+    run = subprocess.run([source_root / "tools/deps.sh", "nonsense"], capture_output=True,
+                         text=True)
     assert run.returncode == 2 and "'nonsense'" in run.stderr
 
 
