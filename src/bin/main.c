@@ -1,9 +1,81 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Subcommands and options. */
+/* The subcommands by table. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-int main(void)
+#include "base/util.h"
+#include "bin/host.h"
+#include "client/info.h"
+
+#define EXIT_USAGE 2
+
+struct command {
+	const char *name;
+	int (*main)(int argc, char **argv);
+	const char *help;
+};
+
+static const struct command commands[] = {
+	{ "run", host_run_main, "boot a Linux guest on our virtio devices" },
+	{ "serve", host_serve_main, "export devices to another virtual machine monitor" },
+	{ "info", client_info_main, "look into the devices of a running ringside, or of QEMU" },
+};
+
+static void print_help(FILE *file)
 {
-	printf("ringside %s\n", RINGSIDE_VERSION);
-	return 0;
+	fprintf(file, "Usage: ringside COMMAND [OPTION]...\n\n"
+		      "Runs virtio devices and lets you look inside every one of them.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fprintf(file, "  help     this text, or that of a command: ringside help COMMAND\n\n"
+		      "  --version  the version\n\n"
+		      "'ringside COMMAND --help' lists a command's options.\n");
+}
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static int help_main(int argc, char **argv)
+{
+	const struct command *command = argc > 1 ? find(argv[1]) : NULL;
+	char option[] = "--help";
+	char *words[3] = { argc > 1 ? argv[1] : NULL, option, NULL };
+
+	if (command)
+		return command->main(2, words);
+	if (argc > 1) {
+		fprintf(stderr, "ringside: there is no command '%s'\nTry 'ringside help'.\n",
+			argv[1]);
+		return EXIT_USAGE;
+	}
+	print_help(stdout);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		printf("ringside %s\n", RINGSIDE_VERSION);
+		return EXIT_SUCCESS;
+	}
+	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return help_main(argc - 1, argv + 1);
+	command = find(argv[1]);
+	if (command)
+		return command->main(argc - 1, argv + 1);
+	fprintf(stderr, "ringside: there is no command '%s'\nTry 'ringside help'.\n", argv[1]);
+	return EXIT_USAGE;
 }

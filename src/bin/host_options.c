@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Option tables and what they mean; help for the subcommands, for --device and for --object. */
+#include "bin/host_options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/rundir.h"
+#include "base/value.h"
+#include "control/control.h"
+
+#define FIELD(f) offsetof(struct host_options, f)
+
+static const struct cmd_option machine_options[] = {
+	{ "machine", CMD_STRING, FIELD(machine_name), "KIND",
+		"what runs the guest: uml (the default), user-mode Linux,\n"
+		"which needs no KVM and no root" },
+	{ "kernel", CMD_STRING, FIELD(kernel), "FILE",
+		"the guest's kernel; the default is the machine's own" },
+	{ "initrd", CMD_STRING, FIELD(initrd), "FILE", "its first file system" },
+	{ "append", CMD_STRING, FIELD(append), "TEXT", "more arguments for the kernel" },
+	{ "memory", CMD_STRING, FIELD(memory_text), "SIZE",
+		"its memory, with a suffix K, M or G; the default is " HOST_DEFAULT_MEMORY },
+	{ "console", CMD_STRING, FIELD(console), "CHARDEV",
+		"its boot console: stdio (the default, unless something\n"
+		"else uses standard input), pty, unix:PATH, connect:PATH,\n"
+		"file:PATH, null" },
+	{ NULL },
+};
+
+static const struct cmd_option common_options[] = {
+	{ "device", CMD_LIST, FIELD(devices), "DRIVER,id=ID,KEY=VALUE,...",
+		"a device; may be given again, also as a JSON object.\n"
+		"'--device help' lists them, '--device DRIVER,help' says\n"
+		"what one takes" },
+	{ "object", CMD_LIST, FIELD(objects), "TYPE,id=ID,KEY=VALUE,...",
+		"an object that devices use; may be given again.\n"
+		"'--object help' lists the types" },
+	{ "name", CMD_STRING, FIELD(name), "NAME",
+		"name of this run, by which 'ringside info' finds it;\n"
+		"the default is the process id" },
+	{ "qmp", CMD_LIST, FIELD(qmp), "ADDRESS",
+		"a monitor besides the one that is always there; may be\n"
+		"given again: unix:PATH[,mode=MODE][,group=GROUP],\n"
+		"tcp:HOST:PORT (an empty HOST is loopback), stdio.\n"
+		"',read-only' behind it refuses all that changes something" },
+	{ "read-only", CMD_FLAG, FIELD(read_only), NULL, "makes every monitor a read-only one" },
+	{ "ready-fd", CMD_STRING, FIELD(ready_fd_text), "N",
+		"write a newline to descriptor N and close it when\n"
+		"everything listens" },
+	{ NULL },
+};
+
+static void print_help(bool with_machine)
+{
+	const struct cmd_option *const tables[] = { with_machine ? machine_options : common_options,
+		with_machine ? common_options : NULL, NULL };
+
+	if (with_machine)
+		printf("Usage: ringside run [OPTION]...\n\n"
+		       "Boots a Linux guest on virtio devices of ours, until it powers off.\n\n");
+	else
+		printf("Usage: ringside serve --device DRIVER,id=ID,listen=SOCKET,... "
+		       "[OPTION]...\n\n"
+		       "Exports virtio devices to another virtual machine monitor, over "
+		       "vhost-user.\n\n");
+	cmd_print_options(stdout, tables);
+	if (with_machine)
+		printf("\nThe guest's end is ours: exit status 0 when it powered off, 1 when it "
+		       "failed.\nExample: ringside run --initrd guest.img --device "
+		       "virtio-blk,id=disk0,filename=disk.img\n");
+	else
+		printf("\nExample: ringside serve --device "
+		       "virtio-blk,id=disk0,filename=disk.img,listen=/tmp/disk0.sock\n");
+}
+
+/* "help" alone, or "DRIVER,help": 1 where it was answered. */
+static int answer_device_help(const char *text, bool with_machine, struct err *err)
+{
+	_cleanup_free_ char *driver = NULL;
+	const char *comma = strchr(text, ',');
+	int r;
+
+	if (!strcmp(text, "help") || !strcmp(text, "?")) {
+		control_help_devices();
+		return 1;
+	}
+	if (!comma || (strcmp(comma, ",help") != 0 && strcmp(comma, ",?") != 0))
+		return 0;
+	driver = strndup(text, (size_t)(comma - text));
+	r = control_help_device(driver, with_machine, err);
+	return r < 0 ? r : 1;
+}
+
+static int answer_help(const struct host_options *o, bool with_machine, struct err *err)
+{
+	for (size_t i = 0; i < o->devices.num; i++) {
+		int r = answer_device_help(o->devices.values[i], with_machine, err);
+
+		if (r)
+			return r;
+	}
+	for (size_t i = 0; i < o->objects.num; i++) {
+		if (strcmp(o->objects.values[i], "help") != 0)
+			continue;
+		control_help_objects();
+		return 1;
+	}
+	return 0;
+}
+
+static int parse_memory(struct host_options *o, struct err *err)
+{
+	_cleanup_value_ struct json_object *obj = json_object_new_object();
+
+	json_object_object_add(obj, "memory",
+		value_new_string(o->memory_text ? o->memory_text : HOST_DEFAULT_MEMORY));
+	return value_get_size(obj, "memory", &o->memory_bytes, err) < 0 ? -EINVAL : 0;
+}
+
+static int parse_ready_fd(struct host_options *o, struct err *err)
+{
+	char *end;
+	long n;
+
+	o->ready_fd = -1;
+	if (!o->ready_fd_text)
+		return 0;
+	errno = 0;
+	n = strtol(o->ready_fd_text, &end, 10);
+	if (errno || *end || end == o->ready_fd_text || n < 1 || n > 1 << 20)
+		return err_set(err, -EINVAL,
+			"--ready-fd '%s': expected the number of an open descriptor",
+			o->ready_fd_text);
+	o->ready_fd = (int)n;
+	return 0;
+}
+
+static int check(struct host_options *o, bool with_machine, struct err *err)
+{
+	if (o->name && !rundir_name_ok(o->name))
+		return err_set(err, -EINVAL,
+			"--name '%s': expected 1 to %d letters, digits and '._-+', not beginning "
+			"with '.' or '-'",
+			o->name, RUNDIR_NAME_MAX_BYTES);
+	if (parse_ready_fd(o, err) < 0)
+		return -EINVAL;
+	if (!with_machine)
+		return 0;
+	o->machine = machine_kind(o->machine_name ? o->machine_name : machine_kinds[0]->name, err);
+	return o->machine ? parse_memory(o, err) : -EINVAL;
+}
+
+int host_options_parse(
+	int argc, char **argv, bool with_machine, struct host_options *ret, struct err *err)
+{
+	const struct cmd_option *const tables[] = { common_options,
+		with_machine ? machine_options : NULL, NULL };
+	bool help;
+	int r;
+
+	*ret = (struct host_options){ .ready_fd = -1 };
+	r = cmd_parse(argc, argv, tables, ret, &help, err);
+	if (r < 0)
+		return r;
+	if (help) {
+		print_help(with_machine);
+		return 1;
+	}
+	r = answer_help(ret, with_machine, err);
+	return r ? r : check(ret, with_machine, err);
+}
+
+void host_options_free(struct host_options *options)
+{
+	cmd_list_free(&options->qmp);
+	cmd_list_free(&options->objects);
+	cmd_list_free(&options->devices);
+}

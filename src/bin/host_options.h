@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line of `ringside serve` and `ringside run`, as a struct. */
+#ifndef BIN_HOST_OPTIONS_H
+#define BIN_HOST_OPTIONS_H
+
+#include "bin/cmdline.h"
+#include "machine/machine.h"
+
+#define HOST_DEFAULT_MEMORY "256M"
+
+struct host_options {
+	/* As they were written. */
+	const char *name;
+	struct cmd_list qmp, objects, devices;
+	bool read_only;
+	const char *ready_fd_text;
+	const char *machine_name, *kernel, *initrd, *append, *memory_text, *console;
+
+	/* What follows from it. */
+	const struct machine_ops *machine; /* NULL: serve */
+	int ready_fd; /* -1: none */
+	uint64_t memory_bytes;
+};
+
+/*
+ * 0 with @ret filled in; 1 where help was asked for, and printed; -EINVAL with a sentence. Either
+ * way host_options_free() releases it.
+ */
+int host_options_parse(
+	int argc, char **argv, bool with_machine, struct host_options *ret, struct err *err);
+void host_options_free(struct host_options *options);
+
+#endif

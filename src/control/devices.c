@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices come and go: options to a realized device with its transport and its place in the tree,
+ * and back again. Refuses, with QEMU's wording where QEMU has one, what is missing, unknown or
+ * there already; a device that fails half-way leaves nothing behind.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/value.h"
+#include "control/internal.h"
+#include "devices/registry.h"
+
+const struct option_spec control_device_options[] = {
+	{ "iothread", OPTION_STRING, offsetof(struct control_device_options, iothread), NULL, 0, 0,
+		NULL, "id of the iothread object that serves the queues" },
+	{ NULL },
+};
+
+/* --- the tree --- */
+
+static struct json_object *get_realized(struct qom_object *obj)
+{
+	const struct control_device *cdev = obj->opaque;
+
+	return json_object_new_boolean(cdev->dev->realized);
+}
+
+static const struct qom_property device_properties[] = {
+	{ "realized", "bool", get_realized },
+	{ NULL },
+};
+
+static void add_device_tables(struct control_device *cdev, struct qom_object *obj)
+{
+	obj->properties = device_properties;
+	obj->opaque = cdev;
+	qom_add_table(obj, cdev->dev->cls->options, cdev->dev);
+	qom_add_table(obj, vdev_common_options, cdev->dev);
+	qom_add_table(obj, control_device_options, &cdev->options);
+}
+
+static void add_to_tree(struct control_device *cdev)
+{
+	struct control *ctl = cdev->ctl;
+	const struct vdev *dev = cdev->dev;
+	_cleanup_free_ char *type = xasprintf("%s-device", dev->cls->name);
+	_cleanup_free_ char *anon = NULL;
+	struct qom_object *backend;
+
+	if (!dev->id)
+		anon = xasprintf("device[%u]", ctl->num_anon++);
+	cdev->proxy = qom_add(
+		dev->id ? ctl->peripheral : ctl->anon, dev->id ? dev->id : anon, dev->cls->name);
+	add_device_tables(cdev, cdev->proxy);
+	qom_add_table(cdev->proxy, vhost_user_options, &cdev->transport);
+	backend = qom_add(cdev->proxy, "virtio-backend", type);
+	add_device_tables(cdev, backend);
+	backend->vdev = cdev->dev;
+}
+
+/* --- adding --- */
+
+static int check_new(struct control *ctl, struct json_object *args, const char **ret_id,
+	const struct vdev_class **ret_cls, struct err *err)
+{
+	const char *driver = NULL, *bus = NULL;
+	int r = value_get_str(args, "driver", &driver, err);
+
+	if (r < 0 || value_get_str(args, "id", ret_id, err) < 0 ||
+		value_get_str(args, "bus", &bus, err) < 0)
+		return -EINVAL;
+	if (!driver)
+		return err_set(err, -EINVAL, "Parameter 'driver' is missing");
+	if (*ret_id && !qom_id_well_formed(*ret_id))
+		return err_set(err, -EINVAL, "Parameter 'id' expects an identifier");
+	*ret_cls = device_class_find(driver);
+	if (!*ret_cls)
+		return err_set(err, -ENODEV, "'%s' is not a valid device model name", driver);
+	if (bus)
+		return err_set(err, -ENODEV, "Bus '%s' not found", bus);
+	if (*ret_id && qom_child(ctl->peripheral, *ret_id))
+		return err_set(err, -EEXIST, "Duplicate device ID '%s'", *ret_id);
+	return ctl->machine ? machine_check_hotplug(ctl->machine, err) : 0;
+}
+
+static int take_options(struct control_device *cdev, struct json_object *args, struct err *err)
+{
+	const struct vdev_class *cls = cdev->dev->cls;
+	bool exported = !cdev->ctl->machine;
+	const struct option_spec *tables[] = { cls->options, vdev_common_options,
+		control_device_options, exported ? vhost_user_options : NULL, NULL };
+	_cleanup_free_ char *what = xasprintf("device '%s'", cls->name);
+	int r;
+
+	json_object_object_del(args, "driver");
+	json_object_object_del(args, "id");
+	options_defaults(control_device_options, &cdev->options);
+	options_defaults(vhost_user_options, &cdev->transport);
+	r = options_take(cls->options, cdev->dev, args, err);
+	if (!r)
+		r = options_take(vdev_common_options, cdev->dev, args, err);
+	if (!r)
+		r = options_take(control_device_options, &cdev->options, args, err);
+	if (!r && exported)
+		r = options_take(vhost_user_options, &cdev->transport, args, err);
+	return r < 0 ? r : options_none_left(what, args, tables, err);
+}
+
+static int choose_loop(struct control_device *cdev, struct err *err)
+{
+	const char *id = cdev->options.iothread;
+	struct control_object *obj;
+
+	if (!id)
+		return 0;
+	obj = control_object_find(cdev->ctl, id);
+	if (!obj || !obj->type->serves_queues)
+		return err_set(err, -ENOENT, "IOThread \"%s\" object does not exist", id);
+	obj->num_users++;
+	cdev->iothread = obj;
+	cdev->dev->data_loop = &obj->loop;
+	return 0;
+}
+
+static void free_device(struct control_device *cdev)
+{
+	struct control_device **at;
+
+	for (at = &cdev->ctl->devices; *at && *at != cdev; at = &(*at)->next)
+		;
+	if (*at)
+		*at = cdev->next;
+	if (cdev->iothread)
+		cdev->iothread->num_users--;
+	qom_free(cdev->proxy);
+	options_free(control_device_options, &cdev->options);
+	options_free(vhost_user_options, &cdev->transport);
+	free(cdev);
+}
+
+static int start_device(struct control_device *cdev, struct err *err)
+{
+	struct control *ctl = cdev->ctl;
+	int r = choose_loop(cdev, err);
+
+	if (!r)
+		r = vdev_realize(cdev->dev, err);
+	if (r < 0)
+		return r;
+	vdev_set_vm_running(cdev->dev, ctl->running);
+	if (ctl->machine)
+		cdev->transport.listen = machine_socket_path(ctl->machine, ctl->num_sockets++);
+	return vhost_user_attach(cdev->dev, &cdev->transport, err);
+}
+
+int control_device_add(struct control *ctl, struct json_object *args, struct err *err)
+{
+	_cleanup_value_ struct json_object *rest = NULL;
+	const struct vdev_class *cls = NULL;
+	struct control_device *cdev;
+	const char *id = NULL;
+	int r = check_new(ctl, args, &id, &cls, err);
+
+	if (r < 0)
+		return r;
+	if (json_object_deep_copy(args, &rest, NULL) < 0)
+		return err_set(err, -ENOMEM, "no memory for the options of a device");
+	cdev = xnew(struct control_device);
+	cdev->ctl = ctl;
+	cdev->dev = vdev_new(cls, id, ctl->config.loop, &ctl->data_loop);
+	r = take_options(cdev, rest, err);
+	if (!r)
+		r = start_device(cdev, err);
+	if (r < 0) {
+		/* None of its queues ever ran: it goes at once. */
+		vdev_destroy(cdev->dev, NULL);
+		free_device(cdev);
+		return r;
+	}
+	add_to_tree(cdev);
+	cdev->next = ctl->devices;
+	ctl->devices = cdev;
+	return 0;
+}
+
+int control_cmd_device_add(struct qapi_call *call, struct json_object *args,
+	_unused_ struct json_object **ret, struct qapi_error *error)
+{
+	return control_device_add(call->ctx, args, &error->err);
+}
+
+/* --- removing --- */
+
+static void on_gone(struct vdev_wait *wait)
+{
+	struct control_device *cdev = container_of(wait, struct control_device, gone);
+	struct control *ctl = cdev->ctl;
+	_cleanup_free_ char *proxy = qom_path(cdev->proxy);
+	_cleanup_free_ char *backend = xasprintf("%s/virtio-backend", proxy);
+
+	cdev->dev = NULL;
+	if (!ctl->quitting) {
+		const char *name = cdev->proxy->parent == ctl->peripheral ? cdev->proxy->name
+									  : NULL;
+
+		control_emit(ctl, qapi_event_device_deleted(NULL, backend));
+		control_emit(ctl, qapi_event_device_deleted(name, proxy));
+	}
+	free_device(cdev);
+	control_check_finished(ctl);
+}
+
+static void on_unplug_work(struct loop_work *work)
+{
+	struct control_device *cdev = container_of(work, struct control_device, unplug_work);
+
+	vdev_destroy(cdev->dev, &cdev->gone);
+}
+
+void control_device_remove(struct control_device *cdev)
+{
+	cdev->unplugging = true;
+	cdev->gone.fn = on_gone;
+	cdev->unplug_work.fn = on_unplug_work;
+	/* Later, so that a reply goes out before the events. */
+	loop_work_add(cdev->ctl->config.loop, &cdev->unplug_work);
+}
+
+/* By id, or by the path of the device that the id stands for. */
+static struct control_device *find_device(struct control *ctl, const char *id)
+{
+	struct qom_object *obj = *id == '/' ? qom_resolve(ctl->root, id, NULL)
+					    : qom_child(ctl->peripheral, id);
+
+	for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next) {
+		if (obj && cdev->proxy == obj)
+			return cdev;
+	}
+	return NULL;
+}
+
+int control_cmd_device_del(struct qapi_call *call, const char *id, struct qapi_error *error)
+{
+	struct control *ctl = call->ctx;
+	struct control_device *cdev = find_device(ctl, id);
+
+	if (!cdev)
+		return qapi_error_set(error, QAPI_DEVICE_NOT_FOUND, "Device '%s' not found", id);
+	if (cdev->unplugging)
+		return qapi_error_set(error, QAPI_GENERIC_ERROR,
+			"Device %s is already in the process of unplug", id);
+	control_device_remove(cdev);
+	return 0;
+}

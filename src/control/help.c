@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What --device and --object take, printed from the tables that read them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "control/internal.h"
+#include "devices/registry.h"
+
+void control_help_devices(void)
+{
+	for (size_t i = 0; device_classes[i]; i++)
+		printf("  %-16s %s\n", device_classes[i]->name, device_classes[i]->description);
+}
+
+void control_help_objects(void)
+{
+	for (const struct control_object_type *t = control_object_types; t->name; t++)
+		printf("  %-16s %s\n", t->name, t->description);
+}
+
+static void print_table(const struct option_spec *specs)
+{
+	for (const struct option_spec *s = specs; s->name; s++) {
+		printf("  %s=<%s>", s->name, options_type_name(s));
+		for (size_t i = 0; s->choices && s->choices[i]; i++)
+			printf("%s%s", i ? "|" : " ", s->choices[i]);
+		if (s->def)
+			printf(" (default %s)", s->def);
+		printf("\n      %s\n", s->help);
+	}
+}
+
+int control_help_device(const char *driver, bool with_machine, struct err *err)
+{
+	const struct vdev_class *cls = device_class_find(driver);
+
+	if (!cls)
+		return err_set(err, -EINVAL,
+			"'%s' is not a valid device model name; '--device help' lists them",
+			driver);
+	printf("%s: %s\n", cls->name, cls->description);
+	print_table(cls->options);
+	printf("every device:\n");
+	print_table(vdev_common_options);
+	print_table(control_device_options);
+	if (with_machine)
+		return 0;
+	printf("how it is exported:\n");
+	print_table(vhost_user_options);
+	return 0;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What only reads, and the table of all commands that control answers. What is about the monitor
+ * itself is the monitor's.
+ */
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "control/internal.h"
+#include "inspect/sources.h"
+#include "inspect/virtio.h"
+
+static int query_name(
+	struct qapi_call *call, struct NameInfo **ret, _unused_ struct qapi_error *error)
+{
+	struct control *ctl = call->ctx;
+
+	*ret = xnew(struct NameInfo);
+	(*ret)->name = ctl->name ? xstrdup(ctl->name) : NULL;
+	return 0;
+}
+
+static enum RunState run_state(const struct control *ctl)
+{
+	if (ctl->machine && ctl->machine->state == MACHINE_PRELAUNCH)
+		return RUN_STATE_PRELAUNCH;
+	if (ctl->machine && ctl->machine->state == MACHINE_ENDED)
+		return RUN_STATE_SHUTDOWN;
+	return ctl->running ? RUN_STATE_RUNNING : RUN_STATE_PAUSED;
+}
+
+static int query_status(
+	struct qapi_call *call, struct StatusInfo **ret, _unused_ struct qapi_error *error)
+{
+	*ret = xnew(struct StatusInfo);
+	(*ret)->status = run_state(call->ctx);
+	(*ret)->running = (*ret)->status == RUN_STATE_RUNNING;
+	return 0;
+}
+
+static int quit(struct qapi_call *call, _unused_ struct qapi_error *error)
+{
+	control_quit(call->ctx, SHUTDOWN_CAUSE_HOST_QMP_QUIT);
+	return 0;
+}
+
+static struct qom_object *root_of(const struct qapi_call *call)
+{
+	const struct control *ctl = call->ctx;
+
+	return ctl->root;
+}
+
+static int x_query_virtio(
+	struct qapi_call *call, struct VirtioInfoList *ret, _unused_ struct qapi_error *error)
+{
+	inspect_virtio(root_of(call), ret);
+	return 0;
+}
+
+static int x_query_virtio_status(struct qapi_call *call, const char *path,
+	struct VirtioStatus **ret, struct qapi_error *error)
+{
+	return inspect_status(root_of(call), path, ret, &error->err);
+}
+
+static int x_query_virtio_queue_status(struct qapi_call *call, const char *path, uint16_t queue,
+	struct VirtQueueStatus **ret, struct qapi_error *error)
+{
+	return inspect_queue_status(root_of(call), path, queue, ret, &error->err);
+}
+
+static int x_query_virtio_vhost_queue_status(struct qapi_call *call, const char *path,
+	uint16_t queue, struct VirtVhostQueueStatus **ret, struct qapi_error *error)
+{
+	return inspect_vhost_queue_status(root_of(call), path, queue, ret, &error->err);
+}
+
+static int x_query_virtio_queue_element(struct qapi_call *call, const char *path, uint16_t queue,
+	bool has_index, uint16_t index, struct VirtioQueueElement **ret, struct qapi_error *error)
+{
+	return inspect_queue_element(
+		root_of(call), path, queue, has_index ? &index : NULL, ret, &error->err);
+}
+
+static int query_virtio_sources(struct qapi_call *call, const char *path,
+	struct VirtioMemberInfoList *ret, struct qapi_error *error)
+{
+	return inspect_sources(root_of(call), path, ret, &error->err);
+}
+
+const struct qapi_handlers control_handlers = {
+	.query_name = query_name,
+	.query_status = query_status,
+	.quit = quit,
+	.stop = control_cmd_stop,
+	.cont = control_cmd_cont,
+	.system_reset = control_cmd_system_reset,
+	.device_add = control_cmd_device_add,
+	.device_del = control_cmd_device_del,
+	.object_add = control_cmd_object_add,
+	.object_del = control_cmd_object_del,
+	.qom_list = control_cmd_qom_list,
+	.qom_get = control_cmd_qom_get,
+	.qom_list_properties = control_cmd_qom_list_properties,
+	.x_query_virtio = x_query_virtio,
+	.x_query_virtio_status = x_query_virtio_status,
+	.x_query_virtio_queue_status = x_query_virtio_queue_status,
+	.x_query_virtio_vhost_queue_status = x_query_virtio_vhost_queue_status,
+	.x_query_virtio_queue_element = x_query_virtio_queue_element,
+	.query_virtio_sources = query_virtio_sources,
+};

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sources by table: a row a member, with a function where it depends on the device. A driver's word
+ * reaches a vhost-user device as a message, and a device on a bus by a register.
+ */
+#include "inspect/sources.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "inspect/element.h"
+#include "inspect/virtio.h"
+
+/* What the answers depend on. */
+struct where {
+	const struct vdev *dev;
+	const struct vq *vq;
+	bool torn; /* the queue's published view */
+};
+
+struct row {
+	const char *member;
+	enum VirtioMemberSource (*source)(const struct where *w); /* NULL: derived */
+	const char *note; /* of a source that is not what one would expect; may be NULL */
+};
+
+static enum VirtioMemberSource from_driver(const struct where *w)
+{
+	bool by_message = w->dev->view.kind && !strcmp(w->dev->view.kind, "vhost-user");
+
+	return by_message ? VIRTIO_MEMBER_SOURCE_MESSAGE : VIRTIO_MEMBER_SOURCE_REGISTER;
+}
+
+static enum VirtioMemberSource from_status(const struct where *w)
+{
+	return w->dev->view.status_known ? from_driver(w) : VIRTIO_MEMBER_SOURCE_DERIVED;
+}
+
+static enum VirtioMemberSource register_or_unknown(bool known)
+{
+	return known ? VIRTIO_MEMBER_SOURCE_REGISTER : VIRTIO_MEMBER_SOURCE_UNKNOWN;
+}
+
+static enum VirtioMemberSource from_isr(const struct where *w)
+{
+	return register_or_unknown(w->dev->view.isr_known);
+}
+
+static enum VirtioMemberSource from_queue_sel(const struct where *w)
+{
+	return register_or_unknown(w->dev->view.queue_sel_known);
+}
+
+static enum VirtioMemberSource from_disabled(const struct where *w)
+{
+	return register_or_unknown(w->dev->view.disabled_known);
+}
+
+/* The device's own state, as its loop last published it. */
+static enum VirtioMemberSource from_view(const struct where *w)
+{
+	return w->torn ? VIRTIO_MEMBER_SOURCE_TORN : VIRTIO_MEMBER_SOURCE_DERIVED;
+}
+
+static enum VirtioMemberSource from_ring_config(const struct where *w)
+{
+	const struct vq_config *cfg = &w->vq->cfg;
+
+	return cfg->desc | cfg->driver | cfg->device ? from_driver(w)
+						     : VIRTIO_MEMBER_SOURCE_DERIVED;
+}
+
+static enum VirtioMemberSource from_memory(_unused_ const struct where *w)
+{
+	return VIRTIO_MEMBER_SOURCE_MEMORY;
+}
+
+static const struct row status_rows[] = {
+	{ "name", NULL, NULL },
+	{ "device-id", NULL, NULL },
+	{ "vhost-started", NULL, "constant: this device serves its queues itself" },
+	{ "device-endian", NULL, "constant: a device of virtio 1 is little-endian" },
+	{ "guest-features", from_driver, NULL },
+	{ "host-features", NULL, "what this device offers" },
+	{ "backend-features", NULL, "constant: there is no vhost back-end" },
+	{ "num-vqs", NULL, NULL },
+	{ "status", from_status, NULL },
+	{ "isr", from_isr, NULL },
+	{ "queue-sel", from_queue_sel, NULL },
+	{ "vm-running", NULL, NULL },
+	{ "broken", NULL, NULL },
+	{ "disabled", from_disabled, NULL },
+	{ "use-started", NULL, "constant" },
+	{ "started", from_status, "DRIVER_OK of the status" },
+	{ "start-on-kick", NULL, "constant: no device of virtio 1 needs it" },
+	{ "disable-legacy-check", NULL, "constant" },
+	{ "bus-name", NULL, NULL },
+	{ "use-guest-notifier-mask", NULL, "constant" },
+};
+
+static const struct row queue_rows[] = {
+	{ "name", NULL, NULL },
+	{ "queue-index", NULL, NULL },
+	{ "inuse", from_view, NULL },
+	{ "vring-num", from_ring_config, NULL },
+	{ "vring-num-default", NULL, NULL },
+	{ "vring-align", NULL, "constant: only a legacy transport sets another" },
+	{ "vring-desc", from_ring_config, NULL },
+	{ "vring-avail", from_ring_config, NULL },
+	{ "vring-used", from_ring_config, NULL },
+	{ "last-avail-idx", from_view, "the device's own, as of its last batch" },
+	{ "shadow-avail-idx", from_view, "the driver's index as the device last read it" },
+	{ "used-idx", from_view, "the device's own, as of its last batch" },
+	{ "signalled-used", from_view, NULL },
+	{ "signalled-used-valid", from_view, NULL },
+	{ "element.name", NULL, NULL },
+	{ "element.index", from_memory, NULL },
+	{ "element.descs", from_memory, NULL },
+	{ "element.avail", from_memory, NULL },
+	{ "element.used", from_memory, NULL },
+};
+
+/* The notes that depend on the answer. */
+static const char *note_of(const struct row *row, enum VirtioMemberSource source)
+{
+	if (source == VIRTIO_MEMBER_SOURCE_UNKNOWN)
+		return "this transport does not carry it; the reset value is shown";
+	if (!strcmp(row->member, "status") && source == VIRTIO_MEMBER_SOURCE_DERIVED)
+		return "the front-end does not send the byte: FEATURES_OK after its features, "
+		       "DRIVER_OK at the first queue that can run";
+	return row->note;
+}
+
+static void add(struct VirtioMemberInfoList *list, const struct row *row, const char *prefix,
+	const struct where *w)
+{
+	struct VirtioMemberInfo *info = xnew(struct VirtioMemberInfo);
+	const char *note;
+
+	info->source = row->source ? row->source(w) : VIRTIO_MEMBER_SOURCE_DERIVED;
+	info->member = xasprintf("%s%s", prefix, row->member);
+	note = note_of(row, info->source);
+	info->note = note ? xstrdup(note) : NULL;
+	qapi_append_VirtioMemberInfoList(list, info);
+}
+
+int inspect_sources(struct qom_object *root, const char *path, struct VirtioMemberInfoList *ret,
+	struct err *err)
+{
+	struct vdev *dev = inspect_find(root, path);
+	struct where w = { .dev = dev };
+
+	if (!dev)
+		return err_set(err, -ENODEV, "Path %s is not a realized VirtIODevice", path);
+	for (size_t i = 0; i < ARRAY_SIZE(status_rows); i++)
+		add(ret, &status_rows[i], "", &w);
+	for (unsigned int q = 0; q < dev->num_queues; q++) {
+		_cleanup_free_ char *prefix = xasprintf("queue.%u.", q);
+		struct vq_view view;
+
+		w.vq = &dev->queues[q];
+		w.torn = !element_view(&dev->queues[q], &view);
+		for (size_t i = 0; i < ARRAY_SIZE(queue_rows); i++)
+			add(ret, &queue_rows[i], prefix, &w);
+	}
+	return 0;
+}
