@@ -474,6 +474,7 @@ static enum serve_verdict blk_serve(struct vdev *dev, struct vq *vq, struct chai
 			vdev_label(dev), vq->index, c->head);
 		return SERVE_DONE;
 	}
+	req->vq = vq;
 	req->chain = c;
 	req->status = tail.iov_base;
 	if (!chain_take(c, &header, sizeof(header)))
