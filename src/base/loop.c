@@ -96,12 +96,14 @@ static void run_timers(struct loop *loop)
 	if (!loop->timers)
 		return;
 	now = now_ns();
+	loop->timers_now_ns = now;
 	while (loop->timers && loop->timers->deadline_ns <= now) {
 		struct loop_timer *timer = loop->timers;
 
 		loop_timer_cancel(timer);
 		timer->fn(timer);
 	}
+	loop->timers_now_ns = 0;
 }
 
 static void run_work(struct loop *loop)
@@ -264,6 +266,9 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t deadli
 	struct loop_timer **at;
 
 	loop_timer_cancel(timer);
+	/* A timer that is set again by its own fn, for a moment that has passed, waits its turn. */
+	if (loop->timers_now_ns)
+		deadline_ns = MAX(deadline_ns, loop->timers_now_ns + 1);
 	timer->deadline_ns = deadline_ns;
 	timer->loop = loop;
 	for (at = &loop->timers; *at && (*at)->deadline_ns <= deadline_ns; at = &(*at)->next)

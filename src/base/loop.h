@@ -55,6 +55,7 @@ struct loop {
 	int wake_fd;
 	struct loop_fd wake;
 	struct loop_timer *timers; /* sorted by deadline */
+	uint64_t timers_now_ns; /* while timers fire: the moment they are measured by, else 0 */
 	struct loop_work *work_head, *work_tail;
 	struct loop_post *_Atomic posts; /* newest first */
 	_Atomic bool stop;
