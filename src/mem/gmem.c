@@ -268,9 +268,28 @@ bool gmem_read(const struct gmem *mem, uint64_t gpa, void *dst, size_t len)
 	return copy_across(mem, gpa, dst, len, copy_plain) == 0;
 }
 
+/* Does the guard stand in for memory of @region within [gpa, end)? */
+static bool is_lost(const struct gmem_region *region, uint64_t gpa, uint64_t end)
+{
+	uintptr_t lost = atomic_load_explicit(&region->guard->lost_from, memory_order_relaxed);
+	uintptr_t host = (uintptr_t)region->host;
+	uint64_t lost_gpa = region->desc.gpa + (lost > host ? lost - host : 0);
+
+	return lost && end > lost_gpa && gpa < region->desc.gpa + region->desc.size;
+}
+
 int gmem_peek(const struct gmem *mem, uint64_t gpa, void *dst, size_t len)
 {
-	return copy_across(mem, gpa, dst, len, guard_copy);
+	int r = copy_across(mem, gpa, dst, len, guard_copy);
+	unsigned int i;
+
+	if (r < 0 || !mem || !atomic_load_explicit(&guard_num_poisonings, memory_order_acquire))
+		return r;
+	/* The guard may have put zeros there already: they are not the guest's. */
+	for (i = 0; i < mem->num_regions; i++)
+		if (is_lost(mem->regions[i], gpa, gpa + len))
+			return -EIO;
+	return 0;
 }
 
 bool gmem_user_to_gpa(const struct gmem *mem, uint64_t addr, uint64_t len, uint64_t *ret)
@@ -297,7 +316,7 @@ bool gmem_poisoned(const struct gmem *mem)
 	if (!atomic_load_explicit(&guard_num_poisonings, memory_order_acquire) || !mem)
 		return false;
 	for (i = 0; i < mem->num_regions; i++)
-		if (atomic_load_explicit(&mem->regions[i]->guard->poisoned, memory_order_relaxed))
+		if (atomic_load_explicit(&mem->regions[i]->guard->lost_from, memory_order_relaxed))
 			return true;
 	return false;
 }

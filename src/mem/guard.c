@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The SIGBUS guard. The handler reads a fixed table of ranges, so it takes no lock and allocates
- * nothing; mmap() of an anonymous page is a bare system call. A thread inside guard_copy() leaves it
- * through siglongjmp() instead, and no mapping changes.
+ * nothing; mmap() of an anonymous page is a bare system call. A thread inside guard_copy() leaves
+ * it through siglongjmp() instead, and no mapping changes.
  */
 #include "mem/guard.h"
 
@@ -40,13 +40,17 @@ static bool replace_lost_memory(struct guard_slot *slot, uintptr_t addr)
 	size_t bytes = atomic_load_explicit(&slot->bytes, memory_order_relaxed);
 	size_t page = atomic_load_explicit(&slot->page_bytes, memory_order_relaxed);
 	uintptr_t from = start + (addr - start) / page * page;
+	uintptr_t lost = atomic_load_explicit(&slot->lost_from, memory_order_relaxed);
 
+	/* Marked first: who finds zeros there finds the mark. */
+	while ((!lost || from < lost) &&
+		!atomic_compare_exchange_weak(&slot->lost_from, &lost, from))
+		;
+	atomic_fetch_add_explicit(&guard_num_poisonings, 1, memory_order_release);
 	/* What lies behind the first lost page is lost as well: a file is truncated at its end. */
 	if (mmap((void *)from, start + bytes - from, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 		return false;
-	atomic_store_explicit(&slot->poisoned, true, memory_order_release);
-	atomic_fetch_add_explicit(&guard_num_poisonings, 1, memory_order_release);
 	return true;
 }
 
@@ -94,7 +98,7 @@ struct guard_slot *guard_add(void *start, size_t bytes, size_t page_bytes)
 	}
 	atomic_store_explicit(&slot->bytes, bytes, memory_order_relaxed);
 	atomic_store_explicit(&slot->page_bytes, page_bytes, memory_order_relaxed);
-	atomic_store_explicit(&slot->poisoned, false, memory_order_relaxed);
+	atomic_store_explicit(&slot->lost_from, 0, memory_order_relaxed);
 	/* Pairs with the acquire in find_slot(): a start is seen with its length. */
 	atomic_store_explicit(&slot->start, (uintptr_t)start, memory_order_release);
 	if (slot == &guard_slots[n])
@@ -111,7 +115,8 @@ void guard_remove(struct guard_slot *slot)
 	guard_first_free = (uint32_t)(slot - guard_slots) + 1;
 }
 
-/* Not inlined and not instrumented: it may be left by a jump, and races with the guest by nature. */
+/* Not inlined and not instrumented: it may be left by a jump, and races with the guest by nature.
+ */
 __attribute__((noinline, no_sanitize("address", "thread", "undefined"))) static void copy_words(
 	volatile uint8_t *dst, const volatile uint8_t *src, size_t len)
 {

@@ -18,7 +18,8 @@ struct guard_slot {
 	_Atomic uintptr_t start; /* 0: free */
 	_Atomic size_t bytes;
 	_Atomic size_t page_bytes; /* huge pages are replaced whole */
-	_Atomic bool poisoned;
+	_Atomic uintptr_t
+		lost_from; /* from here on zeros stand in for lost memory; 0: all is there */
 	uint32_t next_free;
 };
 
