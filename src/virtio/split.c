@@ -147,6 +147,8 @@ static int split_map(struct vq *vq, struct err *err)
 	/* Whoever served this ring before us left its place in memory. */
 	vq->used_idx = load16(&used_of(vq)->idx, __ATOMIC_RELAXED);
 	vq->flushed_used = vq->used_idx;
+	/* It may be another ring: whether its driver was called is not known. */
+	vq->signalled_used_valid = false;
 	return 0;
 }
 

@@ -153,7 +153,7 @@ static int serve_one(struct vq *vq)
 	vq->serving = c;
 	verdict = vq->dev->cls->serve(vq->dev, vq, c);
 	vq->serving = NULL;
-	if (vq->broken) {
+	if (vq->broken && (verdict != SERVE_HELD || c->done_early)) {
 		vq_chain_put(vq, c);
 		return -EPROTO;
 	}
@@ -162,8 +162,9 @@ static int serve_one(struct vq *vq)
 		vq->dry = true;
 		return 0;
 	}
+	/* One that is held is the device's even where it broke the queue meanwhile. */
 	take_chain(vq, c, verdict);
-	return 1;
+	return vq->broken ? -EPROTO : 1;
 }
 
 static void run(struct vq *vq)
@@ -204,7 +205,8 @@ static void on_kick(struct loop_fd *node, uint32_t revents)
 	uint64_t buf[64];
 	ssize_t n = read(node->fd, buf, sizeof(buf));
 
-	(void)revents;
+	if (n < 0 && errno == EAGAIN && (revents & (EPOLLERR | EPOLLHUP)))
+		errno = EPIPE;
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		/* A descriptor that is always ready and never readable would burn the loop. */
 		log_limited(&vq->log, LOG_LEVEL_WARN,
@@ -253,6 +255,8 @@ void vq_complete(struct vq *vq, struct chain *c)
 		return;
 	}
 	assert(c->held && vq->inuse);
+	if (!vq->flush_work.queued)
+		vq->batch_ns = now_ns();
 	c->held = false;
 	vq->inuse--;
 	vq_unmark_in_flight(vq, c);
@@ -397,6 +401,7 @@ void vq_reset_config(struct vq *vq)
 	assert(vq->state == VQ_IDLE);
 	vq->cfg = (struct vq_config){ .num = vq->num_default };
 	vq->enabled = false;
+	vq->has_kick = false;
 	vq->was_broken = false;
 	close_fd(&vq->call_fd);
 	close_fd(&vq->kick_fd);
@@ -512,6 +517,8 @@ static void set_fd(struct vq *vq, int *fd, bool is_kick)
 
 	if (flags >= 0)
 		fcntl(*fd, F_SETFL, flags | O_NONBLOCK);
+	if (is_kick)
+		vq->has_kick = *fd >= 0;
 	if (vq->state == VQ_IDLE) {
 		close_fd(current);
 		*current = take_fd(fd);

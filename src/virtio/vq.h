@@ -115,6 +115,7 @@ struct vq {
 	struct vq_config cfg;
 	enum vq_state state;
 	bool enabled; /* the transport lets it run; vdev.h says when it does */
+	bool has_kick; /* the last word on kick_fd, which the serving loop may not have heard yet */
 	struct loop *loop; /* that serves it; set when the device is realized, and constant from
 			      then on */
 	void *opaque; /* the device's own, for the serving loop */

@@ -29,7 +29,9 @@ void vq_unmark_in_flight(struct vq *vq, struct chain *c)
 {
 	atomic_store_explicit(&vq->inflight[c->head], 0, memory_order_relaxed);
 	atomic_store_explicit(&c->in_flight, false, memory_order_relaxed);
-	atomic_fetch_add_explicit(&c->seq, 2, memory_order_release);
+	atomic_fetch_add_explicit(&c->seq, 2, memory_order_relaxed);
+	/* Who sees what the slot's next request writes sees that this one is over. */
+	atomic_thread_fence(memory_order_release);
 }
 
 void vq_publish(struct vq *vq)
