@@ -62,12 +62,20 @@ static const struct rule *find_rule(const char *type)
 	return strncmp(type, "vhost-", strlen("vhost-")) ? NULL : &other_vhost;
 }
 
+/* What carries a device is none itself: QEMU answers each query with that. */
+static bool is_proxy(const char *type)
+{
+	return strstr(type, "-pci") || strstr(type, "-ccw");
+}
+
 int harm_check_type(enum harm_query query, const char *type, unsigned int version,
 	bool *ret_ask_status, struct err *err)
 {
 	const struct rule *rule = find_rule(type);
 
 	*ret_ask_status = false;
+	if (is_proxy(type))
+		return 0;
 	if (query == HARM_ELEMENT)
 		return err_set(err, -EPERM,
 			"QEMU walks the descriptors of an element that may be long used, and on "
@@ -75,7 +83,7 @@ int harm_check_type(enum harm_query query, const char *type, unsigned int versio
 			"it finds there it marks the device broken or aborts with the whole guest");
 	if (!rule && strncmp(type, "virtio-", strlen("virtio-")) != 0)
 		return err_set(err, -EPERM,
-			"what this query does to QEMU's device type '%s' is not known", type);
+			"what this query does to QEMU's object type '%s' is not known", type);
 	if (!rule)
 		return 0;
 	if (query == HARM_QUEUE && rule->backing == BACKING_VHOST_USER)

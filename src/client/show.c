@@ -252,7 +252,7 @@ static void add_features(struct text_table *t, struct json_object *offered,
 		bool both = list_has(accepted, member, s);
 
 		text_table_row(t);
-		text_table_cell(t, 0, TEXT_GOOD, "%s", both ? "*" : " ");
+		text_table_cell(t, 0, TEXT_GOOD, "%s", both ? "*" : "");
 		add_identifier(t, 1, both ? TEXT_GOOD : TEXT_PLAIN, s);
 	}
 	list = get_list(accepted, member, &len);
@@ -294,7 +294,7 @@ static void show_features(const struct show *show, const char *what, struct json
 	}
 	if (!t.num_rows) {
 		text_table_row(&t);
-		text_table_cell(&t, 1, TEXT_DIM, "%s", offered ? "none" : "-");
+		text_table_cell(&t, 0, TEXT_DIM, "%s", offered ? "none" : "-");
 	}
 	text_table_print(&t, &show->out);
 }
