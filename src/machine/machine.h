@@ -99,7 +99,8 @@ struct machine_ops {
 	void (*stop)(struct machine *m, struct machine_wait *wait);
 	void (*cont)(struct machine *m, struct machine_wait *wait);
 	void (*reset)(struct machine *m, struct machine_wait *wait);
-	/* Ends the guest, at once where @kill is true, else after asking it. exited() follows. */
+	/* Ends the guest, at once where @kill is true, else it may be asked first. exited()
+	 * follows. */
 	void (*quit)(struct machine *m, bool kill);
 	/* Ends the guest at once, waits until it is gone, releases what start() made. Idempotent.
 	 */
@@ -144,8 +145,9 @@ void machine_cont(struct machine *m, struct machine_wait *wait);
 /* Starts the guest afresh, without asking it. A stopped guest stays stopped, as early as it can. */
 void machine_reset(struct machine *m, struct machine_wait *wait);
 /*
- * Ends the guest: exited() follows, also where the guest does not react. A second call makes haste.
- * Without a guest nothing happens and nothing follows: false.
+ * Ends the guest: exited() follows, also where the guest does not react. Where @kill is false, a
+ * machine may ask the guest first, for a bounded time (uml does not: see there). Without a guest
+ * nothing happens and nothing follows: false.
  */
 bool machine_quit(struct machine *m, bool kill);
 bool machine_has_guest(const struct machine *m);

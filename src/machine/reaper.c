@@ -75,8 +75,9 @@ static int wait_for_start(
 	if (report.value == ENOEXEC)
 		return err_set(err, -ENOEXEC,
 			"'%s' is no program: expected a user-mode Linux kernel", spawn->program);
-	return err_set(err, -report.value, "cannot start '%s': %s", spawn->program,
-		strerror(report.value));
+	return err_set(err, -report.value, "cannot start '%s': %s%s", spawn->program,
+		strerror(report.value),
+		report.value == EACCES ? "; the file has to be executable" : "");
 }
 
 int reaper_start(

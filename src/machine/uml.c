@@ -33,8 +33,6 @@
 
 /* For an answer of the management console. */
 #define COMMAND_TIMEOUT_MS 5000
-/* What a guest is granted to halt before it is killed. */
-#define HALT_TIMEOUT_MS 2000
 
 struct uml {
 	struct machine m;
@@ -45,7 +43,6 @@ struct uml {
 	bool resetting; /* machine_reset() was done, the kernel has not come up since */
 	bool stop_again; /* it was reset while stopped */
 	bool quitting;
-	struct loop_timer quit_timer; /* kills it if it did not halt */
 	bool panicked;
 	char panic[CONSOLE_LINE_BYTES];
 	int wait_status; /* of the guest, once it is gone */
@@ -144,36 +141,31 @@ static void reset_done(struct uml *uml)
 		uml->m.listener->reset(&uml->m, uml->m.opaque, false);
 }
 
+static void reset_failed(struct uml *uml)
+{
+	if (uml->m.state == MACHINE_PAUSED)
+		command(uml, "stop", COMMAND_TIMEOUT_MS, NULL, NULL, NULL);
+}
+
 static void uml_reset(struct machine *m, struct machine_wait *wait)
 {
-	command(to_uml(m), "reboot", COMMAND_TIMEOUT_MS, wait, reset_done, NULL);
+	/* The kernel crashes where it has to restart while it is stopped. */
+	if (m->state == MACHINE_PAUSED)
+		command(to_uml(m), "go", COMMAND_TIMEOUT_MS, NULL, NULL, NULL);
+	command(to_uml(m), "reboot", COMMAND_TIMEOUT_MS, wait, reset_done, reset_failed);
 }
 
-static void kill_guest(struct uml *uml)
-{
-	reaper_kill(&uml->reaper);
-}
-
-static void quit_timer_fired(struct loop_timer *timer)
-{
-	kill_guest(container_of(timer, struct uml, quit_timer));
-}
-
-static void uml_quit(struct machine *m, bool kill)
+static void uml_quit(struct machine *m, _unused_ bool kill)
 {
 	struct uml *uml = to_uml(m);
 
-	/* What waits for an answer would only delay it. */
-	mconsole_cancel(&uml->mconsole, "the guest is being ended");
-	if (kill || uml->quitting) {
-		kill_guest(uml);
-	} else {
-		command(uml, "halt", HALT_TIMEOUT_MS, NULL, NULL, kill_guest);
-		/* The answer comes before the deed. */
-		loop_timer_set(
-			m->loop, &uml->quit_timer, now_ns() + HALT_TIMEOUT_MS * NSEC_PER_MSEC);
-	}
+	/*
+	 * Its "halt" would write nothing back either, crashes a kernel that is stopped, and is not
+	 * heard by one that waits for a device.
+	 */
 	uml->quitting = true;
+	mconsole_cancel(&uml->mconsole, "the guest is being ended");
+	reaper_kill(&uml->reaper);
 }
 
 static void stop_again_done(struct uml *uml)
@@ -275,7 +267,6 @@ static void guest_exited(struct reaper *reaper, int wait_status)
 {
 	struct uml *uml = container_of(reaper, struct uml, reaper);
 
-	loop_timer_cancel(&uml->quit_timer);
 	uml->wait_status = wait_status;
 	uml->m.state = MACHINE_ENDED;
 	/* A last notification, of a panic, may lie there. */
@@ -345,7 +336,6 @@ static int uml_start(struct machine *m, const struct machine_config *cfg, struct
 	uml->console.closed = console_closed;
 	uml->console.quit = console_quit;
 	uml->reaper.exited = guest_exited;
-	uml->quit_timer.fn = quit_timer_fired;
 	r = mconsole_init(&uml->mconsole, m->loop, m->dir, UML_UMID, err);
 	if (r == 0)
 		r = console_init(&uml->console, m->loop, cfg->console, cfg->console_escape,
@@ -365,7 +355,6 @@ static void uml_release(struct machine *m)
 {
 	struct uml *uml = to_uml(m);
 
-	loop_timer_cancel(&uml->quit_timer);
 	reaper_deinit(&uml->reaper);
 	mconsole_deinit(&uml->mconsole, "the machine is being removed");
 	console_deinit(&uml->console);
