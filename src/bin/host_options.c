@@ -3,6 +3,7 @@
 #include "bin/host_options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,7 +131,9 @@ static int parse_ready_fd(struct host_options *o, struct err *err)
 		return 0;
 	errno = 0;
 	n = strtol(o->ready_fd_text, &end, 10);
-	if (errno || *end || end == o->ready_fd_text || n < 1 || n > 1 << 20)
+	/* Checked before anything is opened: later the number might be one of ours. */
+	if (errno || *end || end == o->ready_fd_text || n < 1 || n > 1 << 20 ||
+		fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
 		return err_set(err, -EINVAL,
 			"--ready-fd '%s': expected the number of an open descriptor",
 			o->ready_fd_text);
