@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "machine/rundir.h"
+#include "machine/private_dir.h"
 #include "machine/uml.h"
 
 const struct machine_ops *const machine_kinds[] = { &uml_machine_ops, NULL };
@@ -44,7 +44,7 @@ struct machine *machine_new(const struct machine_ops *ops, struct loop *loop,
 	m->loop = loop;
 	m->listener = listener ? listener : &nobody;
 	m->opaque = opaque;
-	if (rundir_make(&m->dir, err) < 0) {
+	if (private_dir_make(&m->dir, err) < 0) {
 		free(m);
 		return NULL;
 	}
@@ -59,7 +59,7 @@ void machine_free(struct machine *m)
 		return;
 	m->listener = &nobody;
 	m->ops->release(m);
-	rundir_remove(m->dir);
+	private_dir_remove(m->dir);
 	free(m->dir);
 	free(m);
 }

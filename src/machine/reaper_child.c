@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "machine/reaper.h"
-#include "machine/rundir.h"
+#include "machine/private_dir.h"
 
 /* Descriptors are moved above this before they go to their places, so that none is overwritten. */
 #define SCRATCH_FD 32
@@ -281,7 +281,7 @@ static _Noreturn void reaper_main(const struct reaper_spawn *given, int fd)
 	watch(fd, signals, guest, &guest_ended, &guest_status);
 	end_all(guest, &guest_ended, &guest_status);
 	if (spawn.dir && peer_is_gone(fd))
-		rundir_remove(spawn.dir);
+		private_dir_remove(spawn.dir);
 	send_report(fd, REAPER_EXITED, guest_status);
 	_exit(0);
 }

@@ -3,7 +3,7 @@
  * Makes and removes private folders. A base folder whose name is too long for socket addresses, or
  * that is not absolute (it becomes part of the guest's command line), is passed over.
  */
-#include "machine/rundir.h"
+#include "machine/private_dir.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,14 +18,15 @@
 #include "base/cleanup.h"
 
 /* Folders in folders, deeper than anything that is made in there. */
-#define RUNDIR_DEPTH_MAX 8
+#define PRIVATE_DIR_DEPTH_MAX 8
 
 /* The guest's command line separates by spaces, and its device arguments by colons. */
 static bool usable(const char *base)
 {
 	const char *c;
 
-	if (!base || *base != '/' || strlen(base) + sizeof("/ringside-XXXXXX") > RUNDIR_PATH_MAX)
+	if (!base || *base != '/' ||
+		strlen(base) + sizeof("/ringside-XXXXXX") > PRIVATE_DIR_PATH_MAX)
 		return false;
 	for (c = base; *c; c++)
 		if (*c <= ' ' || *c >= 0x7f || strchr(":\"'\\", *c))
@@ -33,7 +34,7 @@ static bool usable(const char *base)
 	return true;
 }
 
-int rundir_make(char **ret, struct err *err)
+int private_dir_make(char **ret, struct err *err)
 {
 	const char *bases[] = { getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp" };
 	int code = ENOENT;
@@ -83,7 +84,7 @@ static void remove_content(int dir_fd, int depth)
 	closedir(dir);
 }
 
-void rundir_remove(const char *dir)
+void private_dir_remove(const char *dir)
 {
 	int fd;
 
@@ -91,6 +92,6 @@ void rundir_remove(const char *dir)
 		return;
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0)
-		remove_content(fd, RUNDIR_DEPTH_MAX);
+		remove_content(fd, PRIVATE_DIR_DEPTH_MAX);
 	rmdir(dir);
 }
