@@ -1,28 +1,44 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The io_uring engine: one ring a channel, driven by the one thread that opened it. What is queued in
- * a round goes to the kernel in one system call, and what that call completes (a read from the page
- * cache, mostly) is answered in the same round, without a trip through the event loop. Anything else
- * wakes the loop through the ring's own descriptor. What io_uring has no good operation for goes to
- * the thread pool.
+ * The io_uring engine: one ring a channel, driven by the one thread that opened it. What is queued
+ * in a round goes to the kernel in one system call, and what that call completes (a read from the
+ * page cache, mostly) is answered in the same round, without a trip through the event loop.
+ * Anything else wakes the loop through an eventfd: a ring with DEFER_TASKRUN does not wake those
+ * who poll the ring's own descriptor when a worker of the kernel has finished (seen with
+ * Linux 6.18). What io_uring has no good operation for goes to the thread pool.
  */
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/uio.h>
 
 #include "backends/disk_int.h"
 #include "base/alloc.h"
+#include "base/cleanup.h"
 
 /* So many requests are with the kernel at once; the others wait in chan->pending. */
 #define URING_ENTRIES 128
 /* A result is an int; what is left over is asked for next. */
 #define URING_MAX_BYTES (1u << 30)
 
+/*
+ * The kernel says "there is news" and then looks whether we want to be woken; we say that we want
+ * to and then look for news. That needs a full barrier between the two on either side, and the
+ * kernel's is an atomic operation which is one on x86 only. Elsewhere the eventfd stays on all the
+ * time.
+ */
+#if defined(__x86_64__)
+#define CAN_MUTE 1
+#else
+#define CAN_MUTE 0
+#endif
+
 struct disk_uring {
 	struct io_uring ring;
-	struct loop_fd node;
+	int event_fd; /* never read: edge-triggered, every signal counts */
+	struct loop_fd node; /* event_fd's */
 	struct disk_chan *chan;
 	unsigned int num_in_kernel;
 	bool fixed_file; /* the image is the ring's file 0 */
@@ -182,10 +198,18 @@ static void reap(struct disk_uring *u)
 	}
 }
 
+/* While we are about to look anyway no event is needed. */
+static void mute(struct disk_uring *u, bool muted)
+{
+	if (CAN_MUTE && u->ring.flags & IORING_SETUP_DEFER_TASKRUN)
+		io_uring_cq_eventfd_toggle(&u->ring, !muted);
+}
+
 static void uring_round(struct disk_chan *chan)
 {
 	struct disk_uring *u = chan->uring;
 
+	mute(u, true);
 	fill(u);
 	if (io_uring_sq_ready(&u->ring) || kernel_has_news(u)) {
 		io_uring_submit_and_get_events(&u->ring);
@@ -194,7 +218,11 @@ static void uring_round(struct disk_chan *chan)
 			loop_work_add(chan->loop, &chan->work);
 	}
 	reap(u);
-	if (chan->pending.head && u->num_in_kernel < URING_ENTRIES)
+	mute(u, false);
+	/* Pairs with the kernel's atomic_or of IORING_SQ_TASKRUN, see CAN_MUTE. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if ((chan->pending.head && u->num_in_kernel < URING_ENTRIES) ||
+		io_uring_cq_ready(&u->ring) || kernel_has_news(u))
 		loop_work_add(chan->loop, &chan->work);
 }
 
@@ -204,36 +232,10 @@ static bool uring_ready(struct disk_chan *chan)
 	       io_uring_sq_ready(&chan->uring->ring);
 }
 
-static void ring_readable(struct loop_fd *node, uint32_t revents)
+static void ring_has_news(struct loop_fd *node, uint32_t revents)
 {
 	(void)revents;
 	uring_round(container_of(node, struct disk_uring, node)->chan);
-}
-
-static int uring_open(struct disk_chan *chan, struct err *err)
-{
-	struct disk_uring *u = xnew(struct disk_uring);
-	int r;
-
-	u->chan = chan;
-	r = ring_init(&u->ring, URING_ENTRIES, err);
-	if (r < 0) {
-		free(u);
-		return r;
-	}
-	/* Both only save look-ups on each call; nothing is lost where they are refused. */
-	u->fixed_file = !io_uring_register_files(&u->ring, &chan->disk->fd, 1);
-	io_uring_register_ring_fd(&u->ring);
-	u->node.fd = u->ring.ring_fd;
-	u->node.fn = ring_readable;
-	r = loop_fd_add(chan->loop, &u->node, EPOLLIN, err);
-	if (r < 0) {
-		io_uring_queue_exit(&u->ring);
-		free(u);
-		return r;
-	}
-	chan->uring = u;
-	return 0;
 }
 
 static void uring_close(struct disk_chan *chan)
@@ -244,8 +246,46 @@ static void uring_close(struct disk_chan *chan)
 	if (u->fixed_file)
 		io_uring_unregister_files(&u->ring);
 	io_uring_queue_exit(&u->ring);
+	close_fd(&u->event_fd);
 	free(u);
 	chan->uring = NULL;
+}
+
+static int watch(struct disk_uring *u, struct err *err)
+{
+	int r;
+
+	u->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (u->event_fd < 0)
+		return err_set(err, -errno, "cannot create an eventfd for io_uring: %m");
+	r = io_uring_register_eventfd(&u->ring, u->event_fd);
+	if (r < 0)
+		return err_set(err, r, "io_uring refuses an eventfd: %s", strerror(-r));
+	u->node.fd = u->event_fd;
+	u->node.fn = ring_has_news;
+	return loop_fd_add(u->chan->loop, &u->node, EPOLLIN | EPOLLET, err);
+}
+
+static int uring_open(struct disk_chan *chan, struct err *err)
+{
+	struct disk_uring *u = xnew(struct disk_uring);
+	int r;
+
+	u->chan = chan;
+	u->event_fd = -1;
+	r = ring_init(&u->ring, URING_ENTRIES, err);
+	if (r < 0) {
+		free(u);
+		return r;
+	}
+	chan->uring = u;
+	/* Both only save look-ups on each call; nothing is lost where they are refused. */
+	u->fixed_file = !io_uring_register_files(&u->ring, &chan->disk->fd, 1);
+	io_uring_register_ring_fd(&u->ring);
+	r = watch(u, err);
+	if (r < 0)
+		uring_close(chan);
+	return r;
 }
 
 const struct disk_engine disk_engine_uring = {
