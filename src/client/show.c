@@ -136,16 +136,21 @@ static char *mark_of(const struct show *show, const char *prefix, const char *me
 			return xasprintf("(%s: %s)", source, json_object_get_string(note));
 		if (!strcmp(source, "unknown"))
 			return xstrdup("(unknown: the transport does not carry it)");
-		return xasprintf("(%s)", source);
+		/* Most members are the device's own state: that needs no word. */
+		return strcmp(source, "derived") ? xasprintf("(%s)", source) : xstrdup("");
 	}
 	return xstrdup("");
 }
 
 static void heading(const struct show *show, const char *text, const char *mark)
 {
+	struct text_table t = { .num_columns = 2 };
+
 	putc('\n', show->out.file);
-	text_print(&show->out, TEXT_BOLD, "%s", text);
-	text_line(&show->out, TEXT_DIM, "%s%s", *mark ? "  " : "", mark);
+	text_table_row(&t);
+	text_table_cell(&t, 0, TEXT_BOLD, "%s", text);
+	text_table_cell(&t, 1, TEXT_DIM, "%s", mark);
+	text_table_print(&t, &show->out);
 }
 
 static void title(

@@ -58,7 +58,7 @@ TABLE = {
     "x-query-virtio-queue-element": ELEMENT,
     "x-query-virtio-vhost-queue-status": Error("Error: vhost device has not started yet"),
 }
-SOURCES = [{"member": "isr", "source": "unknown"},
+SOURCES = [{"member": "isr", "source": "unknown"}, {"member": "num-vqs", "source": "derived"},
            {"member": "status", "source": "derived", "note": "from the messages"},
            {"member": "queue.0.used-idx", "source": "memory"}]
 OURS = {**TABLE, "query-virtio-sources": SOURCES}

@@ -16,6 +16,7 @@ import pytest
 from lib.fake_qmp import RINGSIDE, Error, FakeQmp
 from lib.info import BLK, LIST, OURS, QUEUE, RNG, STATUS, TABLE, info, ok, sentence
 from lib.process import PATIENCE, Process, wait_until
+from lib.ringside import serve
 
 
 @pytest.fixture
@@ -130,7 +131,8 @@ def test_element(ringside_bin, folder):
 def test_sources(ringside_bin, folder):
     with FakeQmp(folder / "q", OURS, version=RINGSIDE):
         assert ok(ringside_bin, "--qmp", folder / "q", "sources", BLK) == (
-            f"{BLK}\n  isr               unknown\n  status            derived  from the messages\n"
+            f"{BLK}\n  isr               unknown\n  num-vqs           derived\n"
+            "  status            derived  from the messages\n"
             "  queue.0.used-idx  memory\n")
     with FakeQmp(folder / "q2", TABLE):
         assert "needs a Ringside monitor" in sentence(
@@ -326,7 +328,29 @@ def test_harm_in_summary(ringside_bin, folder):
         assert "x-query-virtio-queue-status" not in server.names()
 
 
-# ---- QEMU itself -------------------------------------------------------------------------------
+# ---- a real Ringside and a real QEMU -----------------------------------------------------------
+
+def test_ours(ringside_bin, tmp_path):
+    """Found without being named; every verb, nothing refused, every row with a value."""
+    with serve(tmp_path, "virtio-rng,id=rng0", arguments=["--name", "here"]) as host:
+        env = {"XDG_RUNTIME_DIR": str(host.runtime)}
+        out = ok(ringside_bin, env=env)
+        assert out.startswith("ringside ") and "here" in out.splitlines()[0]
+        assert f"virtio-rng  {RNG}" in out and "status    no driver yet" in out
+        out = ok(ringside_bin, "status", "rng0", env=env)
+        assert [line for line in out.splitlines() if line.split()[1:2] == ["-"]] in (
+            [], ["  bus-name                 -"])
+        assert next(line for line in out.splitlines() if line.startswith("  isr")).split()[1:3] == [
+            "0", "(unknown:"]
+        out = ok(ringside_bin, "queue", "rng0", 0, env=env)
+        assert "-" not in [line.split()[1] for line in out.splitlines()[1:]]
+        assert "isr " in ok(ringside_bin, "sources", "rng0", env=env)
+        assert ok(ringside_bin, "--qmp", "here", "virtio", env=env) == f"virtio-rng  {RNG}\n"
+        assert "Region caches not initialized" in sentence(
+            ringside_bin, "element", "rng0", 0, env=env)
+        assert "vhost device has not started yet" in sentence(
+            ringside_bin, "vhost-queue", "rng0", 0, env=env)
+
 
 @pytest.fixture(scope="module")
 def qemu():
