@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 
 #include "base/alloc.h"
@@ -116,12 +117,24 @@ static int set_owner(const struct listen_options *opts, const char *path, struct
 	return 0;
 }
 
+/* Which file is at @path now? Zeroes where there is none. */
+static void identify(const char *path, dev_t *dev, ino_t *ino, uint64_t *birth_ns)
+{
+	struct statx stx = { 0 };
+	bool known = statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &stx) == 0;
+
+	*dev = known ? makedev(stx.stx_dev_major, stx.stx_dev_minor) : 0;
+	*ino = known ? stx.stx_ino : 0;
+	*birth_ns = known && stx.stx_mask & STATX_BTIME
+			    ? (uint64_t)stx.stx_btime.tv_sec * NSEC_PER_SEC + stx.stx_btime.tv_nsec
+			    : 0;
+}
+
 static int bind_path(struct listener *l, const struct listen_options *opts, struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	size_t len = strlen(opts->path);
 	_cleanup_fd_ int lock = -1;
-	struct stat st;
 	int r;
 
 	if (!len || len >= sizeof(addr.sun_path))
@@ -143,10 +156,7 @@ static int bind_path(struct listener *l, const struct listen_options *opts, stru
 		return err_set(
 			err, -errno, "cannot make socket '%s': %s", opts->path, strerror(errno));
 	l->path = xstrdup(opts->path);
-	if (lstat(l->path, &st) == 0) {
-		l->dev = st.st_dev;
-		l->ino = st.st_ino;
-	}
+	identify(l->path, &l->dev, &l->ino, &l->birth_ns);
 	r = set_owner(opts, l->path, err);
 	if (r < 0)
 		return r;
@@ -284,10 +294,14 @@ int listen_accept(struct listener *l)
 
 void listen_close(struct listener *l)
 {
-	struct stat st;
+	struct listener now = LISTENER_INIT;
 
-	if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
-		unlink(l->path);
+	if (l->path) {
+		identify(l->path, &now.dev, &now.ino, &now.birth_ns);
+		if (now.ino && now.dev == l->dev && now.ino == l->ino &&
+			now.birth_ns == l->birth_ns)
+			unlink(l->path);
+	}
 	close_fd(&l->fd);
 	free(l->path);
 	free(l->name);

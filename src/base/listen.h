@@ -38,9 +38,13 @@ struct listener {
 	char *name;
 	/* The file to remove at the end; NULL for tcp and for an inherited socket. */
 	char *path;
-	/* Identify that file: if somebody replaced it, it stays. */
+	/*
+	 * Identify that file: if somebody replaced it, it stays. An inode's number comes back soon
+	 * after the file went, so its birth counts too (0 where the file system knows none).
+	 */
 	dev_t dev;
 	ino_t ino;
+	uint64_t birth_ns;
 	/* Of a tcp socket, the port that it got; else 0. */
 	unsigned int port;
 };

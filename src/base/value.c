@@ -164,6 +164,8 @@ int value_parse_keyval(
 		char *eq;
 
 		at = copy_part(at, part, &len);
+		if (at && !*at)
+			at = NULL; /* a comma at the end is nothing */
 		eq = strchr(part, '=');
 		if (eq) {
 			*eq = '\0';
