@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The thread pool: one for the process, shared by all channels. It exists while a channel does, gets
- * a thread when there is work and none is idle, up to DISK_POOL_THREADS_MAX, and keeps it. It is an
- * engine of its own where io_uring is refused, and does for io_uring what that leaves to it.
+ * The thread pool: one for the process, shared by all channels. It exists while a channel does,
+ * gets a thread when there is work and none is idle, up to DISK_POOL_THREADS_MAX, and keeps it. It
+ * is an engine of its own where io_uring is refused, and does for io_uring what that leaves to it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -36,11 +36,14 @@ static void give_back(struct disk_req *req)
 	struct disk_chan *chan = req->chan;
 	struct disk_req *head = atomic_load_explicit(&chan->pool_done, memory_order_relaxed);
 
-	/* Release pairs with the acquire in disk_pool_deliver(): the result and the data are seen. */
+	/*
+	 * Release pairs with the acquire in disk_pool_deliver(): the result and the data are seen.
+	 * Acquire pairs with its release: the post has been taken before it is posted anew.
+	 */
 	do
 		req->next = head;
 	while (!atomic_compare_exchange_weak_explicit(
-		&chan->pool_done, &head, req, memory_order_release, memory_order_relaxed));
+		&chan->pool_done, &head, req, memory_order_acq_rel, memory_order_relaxed));
 	/* Whoever finds the stack empty posts, and the post takes the whole: never posted twice. */
 	if (!head)
 		loop_post(chan->loop, &chan->pool_post);
@@ -52,7 +55,7 @@ void disk_pool_deliver(struct loop_post *post)
 {
 	struct disk_chan *chan = container_of(post, struct disk_chan, pool_post);
 	struct disk_req *req =
-		atomic_exchange_explicit(&chan->pool_done, NULL, memory_order_acquire);
+		atomic_exchange_explicit(&chan->pool_done, NULL, memory_order_acq_rel);
 	struct disk_req *in_order = NULL;
 
 	while (req) {
