@@ -20,6 +20,8 @@
 
 #include <cmocka.h>
 
+#include <json-c/json.h>
+
 #include "base/le.h"
 #include "mem/gmem.h"
 #include "virtio/vdev.h"
@@ -106,6 +108,11 @@ static const struct vdev_class test_class = {
 	.serve = td_serve,
 	.reset = td_reset,
 };
+
+/* What fix_init() makes; a test of a real device sets these first. */
+static const struct vdev_class *fix_class = &test_class;
+static const char *fix_options; /* a JSON object, or NULL */
+static struct loop *fix_data_loop; /* NULL: the fixture's own */
 
 static inline void *ram(struct fix *f, uint64_t gpa)
 {
@@ -236,33 +243,71 @@ static inline void fix_start_ring(struct fix *f, uint32_t num, uint64_t features
 	pump(f);
 }
 
+static inline void fix_take_options(struct fix *f)
+{
+	struct json_object *args;
+	struct err err = { 0 };
+
+	if (!fix_options)
+		return;
+	args = json_tokener_parse(fix_options);
+	assert_non_null(args);
+	if (options_take(f->dev->cls->options, f->dev, args, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(json_object_object_length(args), 0);
+	json_object_put(args);
+}
+
+/* @num 0: no ring is started. */
 static inline void fix_init(struct fix *f, uint32_t num, uint64_t features)
 {
 	struct err err = { 0 };
 
 	memset(f, 0, sizeof(*f));
 	assert_int_equal(loop_init(&f->loop, "test", &err), 0);
-	f->dev = vdev_new(&test_class, "t0", &f->loop, &f->loop);
-	assert_int_equal(vdev_realize(f->dev, &err), 0);
+	f->dev = vdev_new(fix_class, "t0", &f->loop, fix_data_loop ? fix_data_loop : &f->loop);
+	fix_take_options(f);
+	if (vdev_realize(f->dev, &err) < 0)
+		fail_msg("%s", err.msg);
 	f->vq = &f->dev->queues[0];
 	f->kick = eventfd(0, EFD_NONBLOCK);
 	f->call = eventfd(0, EFD_NONBLOCK);
 	f->call_end = f->call;
 	fix_memory(f);
-	fix_start_ring(f, num, features);
+	if (num)
+		fix_start_ring(f, num, features);
 }
 
-static inline void fix_deinit(struct fix *f)
+/* Answers what the test device holds, oldest first. Its loop. */
+static inline void fix_complete_held(struct fix *f)
 {
 	struct test_device *td = test_device(f);
 	unsigned int i;
 
 	for (i = 0; i < td->num_held; i++)
 		if (td->held[i])
-			vq_complete(f->vq, td->held[i]);
-	pump(f);
-	vdev_destroy(f->dev, NULL);
-	pump(f);
+			vq_complete(td->held[i]->vq, td->held[i]);
+	td->num_held = 0;
+}
+
+static bool fix_is_destroyed;
+
+static void fix_destroyed(struct vdev_wait *wait)
+{
+	(void)wait;
+	fix_is_destroyed = true;
+}
+
+static inline void fix_deinit(struct fix *f)
+{
+	struct vdev_wait wait = { .fn = fix_destroyed };
+
+	if (f->dev->cls == &test_class)
+		fix_complete_held(f);
+	fix_is_destroyed = false;
+	vdev_destroy(f->dev, &wait);
+	while (!fix_is_destroyed)
+		loop_run_once(&f->loop, 10);
 	loop_deinit(&f->loop);
 	gmem_unref(f->mem);
 	munmap(f->ram, RAM_END);
