@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Machine uml at its edges: odd endings, odd moments, what cannot run, the console on a terminal."""
+"""Machine uml at its edges: odd endings and moments, what cannot run, a terminal as console."""
 import os
 import pathlib
 import pty

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A vhost-user connection with an ear on it: forwards bytes and descriptors, notes each message."""
+import array
+import os
+import select
+import socket
+import struct
+import threading
+
+
+class Wiretap:
+    """Listens on `path`, dials `target` for each front-end, one at a time.
+
+    `messages` is a list of (from front-end?, request, flags, payload size, number of descriptors).
+    """
+
+    def __init__(self, path, target):
+        self.path, self.target = str(path), str(target)
+        self.messages = []
+        self._stop, self._stopped = os.pipe()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(self.path)
+        self._listener.listen(4)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        os.write(self._stopped, b"x")
+        self._thread.join(10)
+        self._listener.close()
+        os.close(self._stop)
+        os.close(self._stopped)
+        os.unlink(self.path)
+
+    def _serve(self):
+        while True:
+            if self._stop in select.select([self._listener, self._stop], [], [])[0]:
+                return
+            front, _ = self._listener.accept()
+            with front, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as back:
+                back.connect(self.target)
+                if not self._forward(front, back):
+                    return
+
+    def _forward(self, front, back):
+        """False when the tap is to stop."""
+        pending = {front: bytearray(), back: bytearray()}
+        while True:
+            ready = select.select([front, back, self._stop], [], [])[0]
+            if self._stop in ready:
+                return False
+            for source in ready:
+                sink = back if source is front else front
+                try:
+                    data, ancillary, _, _ = source.recvmsg(1 << 16, socket.CMSG_SPACE(4 * 32))
+                except ConnectionResetError:
+                    data, ancillary = b"", []
+                if not data:
+                    return True
+                fds = array.array("i")
+                for level, kind, content in ancillary:
+                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                        fds.frombytes(content[:len(content) // 4 * 4])
+                self._note(pending[source], data, source is front, len(fds))
+                try:
+                    sink.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
+                                 if fds else [])
+                except OSError:
+                    return True
+                finally:
+                    for fd in fds:
+                        os.close(fd)
+
+    def _note(self, pending, data, from_front, num_fds):
+        pending += data
+        while len(pending) >= 12:
+            request, flags, size = struct.unpack_from("<III", pending)
+            if len(pending) < 12 + size:
+                return
+            del pending[:12 + size]
+            self.messages.append((from_front, request, flags, size, num_fds))
+            num_fds = 0
