@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Character devices: the host's end of a serial port or a console. Opened on the main loop; its bytes
- * flow on the loop that it is attached to. Nothing is buffered here: bytes go straight between the
- * caller's iovecs and the kernel, which alone touches them.
+ * Character devices: the host's end of a serial port or a console. Opened on the main loop; its
+ * bytes flow on the loop that it is attached to. Nothing is buffered here: bytes go straight
+ * between the caller's iovecs and the kernel, which alone touches them.
  *
- * Nobody there: while no peer is connected, what is written is dropped and counts as written, so that
- * a guest never hangs on a console that nobody watches. A peer that is connected and does not read
- * does hold the writer up.
+ * Nobody there: while no peer is connected, what is written is dropped and counts as written, so
+ * that a guest never hangs on a console that nobody watches. A peer that is connected and does not
+ * read does hold the writer up.
  */
 #ifndef BACKENDS_CHARDEV_H
 #define BACKENDS_CHARDEV_H
@@ -55,7 +55,7 @@ struct chardev_ops {
 
 struct chardev;
 
-/* -errno with a sentence. A socket server listens, and a pty has its name, from here on. Main loop. */
+/* -errno with a sentence. From here on a server listens and a pty has its name. Main loop. */
 int chardev_open(const struct chardev_config *config, struct chardev **ret, struct err *err);
 /* It is detached. Restores the terminal, removes the socket file. NULL is fine. Main loop. */
 void chardev_free(struct chardev *chr);
@@ -74,8 +74,8 @@ void chardev_release(struct chardev *chr);
 const char *chardev_user(const struct chardev *chr);
 
 /*
- * From now on @loop moves the bytes. Reading begins paused. A server takes connections only while it
- * is attached. -EBUSY where it is attached already; -errno with a sentence. On @loop.
+ * From now on @loop moves the bytes. Reading begins paused. A server takes connections only while
+ * it is attached. -EBUSY where it is attached already; -errno with a sentence. On @loop.
  */
 int chardev_attach(struct chardev *chr, struct loop *loop, const struct chardev_ops *ops,
 	void *opaque, struct err *err);
@@ -96,8 +96,8 @@ void chardev_want_read(struct chardev *chr, bool want);
  */
 ssize_t chardev_readv(struct chardev *chr, const struct iovec *iov, unsigned int num_iov);
 /*
- * Returns the number of bytes taken: fewer than given, or 0, means that writable() will come. All of
- * them where nobody is there (see above). -EFAULT where a buffer is not there. On its loop.
+ * Returns the number of bytes taken: fewer than given, or 0, means that writable() will come. All
+ * of them where nobody is there (see above). -EFAULT where a buffer is not there. On its loop.
  */
 ssize_t chardev_writev(struct chardev *chr, const struct iovec *iov, unsigned int num_iov);
 

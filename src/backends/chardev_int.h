@@ -10,7 +10,7 @@
 /* A kind. Null members: nothing to do. */
 struct chardev_class {
 	const char *name;
-	/* Sets the descriptors and the address; -errno with @err set, and free() is called then too. */
+	/* Sets descriptors and address; -errno with @err set, and free() is called then too. */
 	int (*open)(struct chardev *chr, const struct chardev_config *config, struct err *err);
 	void (*free)(struct chardev *chr);
 	int (*attach)(struct chardev *chr, struct err *err);

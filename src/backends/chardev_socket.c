@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A unix stream socket, as server or as client. A server has one peer at a time: who comes while one
- * is there is turned away with a log line; who comes after one that has hung up gets its place, once
- * what that one sent has been read.
+ * A unix stream socket, as server or as client. A server has one peer at a time: who comes while
+ * one is there is turned away with a log line; who comes after one that has hung up gets its place,
+ * once what that one sent has been read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +46,7 @@ static bool has_unread(struct chardev *chr)
 
 static void socket_hangup(struct chardev *chr, bool output)
 {
-	/* What it said before it went is still to be heard; what is written meanwhile is dropped. */
+	/* What it said before it went is still heard; what is written meanwhile is dropped. */
 	if (output && has_unread(chr)) {
 		chardev_end_close(chr, &chr->out);
 		return;

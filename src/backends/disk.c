@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Opens disks: finds out size and block sizes, locks, and chooses who does the I/O. Refuses what is
- * neither a regular file nor a block device, an empty image, and direct access where the file system
- * has none.
+ * neither a regular file nor a block device, an empty image, and direct access where the file
+ * system has none.
  */
 #include "backends/disk.h"
 
@@ -142,8 +142,8 @@ static int size_direct(struct disk *disk, struct err *err)
 }
 
 /*
- * The open flags that an image needs, whoever opened it: reads and writes that wait (io_uring passes
- * a non-blocking file's -EAGAIN on) at the place that they name (appending ignores it).
+ * The open flags that an image needs, whoever opened it: reads and writes that wait (io_uring
+ * passes a non-blocking file's -EAGAIN on) at the place that they name (appending ignores it).
  */
 static int set_open_flags(struct disk *disk, struct err *err)
 {

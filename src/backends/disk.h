@@ -5,8 +5,8 @@
  * Requests are the caller's memory, are submitted and completed on the channel's loop, and their
  * number is not limited here: what the kernel's queue cannot take waits in a list.
  *
- * The contents of an image are never looked at: every image is raw. Buffers are handed to the kernel
- * and to nobody else, so a buffer that has vanished (a truncated memory file) is -EFAULT.
+ * The contents of an image are never looked at: every image is raw. Buffers are handed to the
+ * kernel and to nobody else, so a buffer that has vanished (a truncated memory file) is -EFAULT.
  */
 #ifndef BACKENDS_DISK_H
 #define BACKENDS_DISK_H
@@ -35,14 +35,15 @@ struct disk_config {
 	uint64_t size_bytes; /* DISK_NULL: a multiple of 512 */
 	bool read_only;
 	/*
-	 * Locks on the image, at the places where QEMU locks too, so that either excludes the other:
-	 * one writer alone, or readers only. Off only for somebody who knows that it is safe.
+	 * Locks on the image, at the places where QEMU locks too, so that either excludes the
+	 * other: one writer alone, or readers only. Off only for somebody who knows that it is
+	 * safe.
 	 */
 	bool locking;
 	/*
-	 * Past the host's page cache (O_DIRECT). Every request then has to begin and end at a multiple
-	 * of disk->block_bytes, else it is -EINVAL; buffers may lie anywhere, but those that the
-	 * hardware cannot address in place cost a copy.
+	 * Past the host's page cache (O_DIRECT). Every request then has to begin and end at a
+	 * multiple of disk->block_bytes, else it is -EINVAL; buffers may lie anywhere, but those
+	 * that the hardware cannot address in place cost a copy.
 	 */
 	bool direct;
 	/*
@@ -64,8 +65,7 @@ struct disk_config {
 struct disk {
 	enum disk_kind kind;
 	char *name; /* the spec it was opened by, or "null"; for messages */
-	uint64_t
-		size_bytes; /* a multiple of block_bytes; a rest at the end of the image is left out */
+	uint64_t size_bytes; /* a multiple of block_bytes; a rest of the image is left out */
 	/* The unit that requests keep to best, and have to keep to with direct; 512 or more. */
 	uint32_t block_bytes;
 	uint32_t physical_block_bytes; /* smaller writes are read-modify-write somewhere below */
@@ -119,10 +119,11 @@ struct disk_req {
 	unsigned int num_iov;
 	/*
 	 * Called once, on the channel's loop, never from within disk_submit(). @result is 0 or
-	 * -errno: -EINVAL outside the disk, badly aligned or malformed; -EROFS a change to a read-only
-	 * disk; -EFAULT a buffer that is not there; -EIO also a read of a part that the image lost
-	 * since it was opened (buffers may then be filled in part). The node is the caller's again:
-	 * it may be submitted anew or freed. The channel must not be closed from within.
+	 * -errno: -EINVAL outside the disk, badly aligned or malformed; -EROFS a change to a
+	 * read-only disk; -EFAULT a buffer that is not there; -EIO also a read of a part that the
+	 * image lost since it was opened (buffers may then be filled in part). The node is the
+	 * caller's again: it may be submitted anew or freed. The channel must not be closed from
+	 * within.
 	 */
 	void (*done)(struct disk_req *req, int result);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Channels: the check that every request passes, its progress in pieces, and the null engine. A
- * request is refused here for its range, its alignment, an iovec that does not add up, or because the
- * disk is read-only; engines see only what is sound.
+ * request is refused here for its range, its alignment, an iovec that does not add up, or because
+ * the disk is read-only; engines see only what is sound.
  */
 #include <assert.h>
 #include <errno.h>

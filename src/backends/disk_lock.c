@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Locks on images: open file description locks, which end with the descriptor and not with any other
- * descriptor of the process. They lie on the bytes where QEMU puts its own, with the same meaning, so
- * that either program keeps the other away: byte USED + p says "somebody does p", byte UNSHARED + p
- * says "somebody cannot bear that others do p". All are shared locks; a conflict is found by asking
- * whether an exclusive one would be possible on the opposite byte. Taking first and asking then means
- * that of two who come at once at least one is refused, never none.
+ * Locks on images: open file description locks, which end with the descriptor and not with any
+ * other descriptor of the process. They lie on the bytes where QEMU puts its own, with the same
+ * meaning, so that either program keeps the other away: byte USED + p says "somebody does p", byte
+ * UNSHARED + p says "somebody cannot bear that others do p". All are shared locks; a conflict is
+ * found by asking whether an exclusive one would be possible on the opposite byte. Taking first and
+ * asking then means that of two who come at once at least one is refused, never none.
  */
 #include <errno.h>
 #include <fcntl.h>

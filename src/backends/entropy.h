@@ -21,8 +21,8 @@
 struct entropy;
 
 /*
- * @filename: what host_open() takes, or NULL for the kernel's generator. -errno with a sentence. Main
- * loop.
+ * @filename: what host_open() takes, or NULL for the kernel's generator. -errno with a sentence.
+ * Main loop.
  */
 int entropy_open(const char *filename, struct entropy **ret, struct err *err);
 /* It is detached. NULL is fine. Main loop. */
@@ -30,8 +30,8 @@ void entropy_free(struct entropy *entropy);
 
 /*
  * From now on @loop uses it, alone. @ready is called on @loop once after each entropy_read() that
- * returned -EAGAIN, when it is worth another try. -EBUSY where it is attached already; -errno with a
- * sentence. On @loop.
+ * returned -EAGAIN, when it is worth another try. -EBUSY where it is attached already; -errno with
+ * a sentence. On @loop.
  */
 int entropy_attach(struct entropy *entropy, struct loop *loop, void (*ready)(void *opaque),
 	void *opaque, struct err *err);
@@ -39,10 +39,10 @@ int entropy_attach(struct entropy *entropy, struct loop *loop, void (*ready)(voi
 void entropy_detach(struct entropy *entropy);
 
 /*
- * Fills the front of @iov. Returns the number of bytes (fewer than asked for is usual), -EAGAIN where
- * the source is dry, -ENODATA where a regular file has come to its end (for good), -EFAULT where a
- * buffer is not there, -EINVAL where there is no room at all, another -errno where the source fails.
- * Buffers are handed to the kernel and to nobody else.
+ * Fills the front of @iov. Returns the number of bytes (fewer than asked for is usual), -EAGAIN
+ * where the source is dry, -ENODATA where a regular file has come to its end (for good), -EFAULT
+ * where a buffer is not there, -EINVAL where there is no room at all, another -errno where the
+ * source fails. Buffers are handed to the kernel and to nobody else.
  */
 ssize_t entropy_read(struct entropy *entropy, const struct iovec *iov, unsigned int num_iov);
 

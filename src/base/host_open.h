@@ -36,8 +36,8 @@ int host_connect_unix(const char *spec, struct err *err);
 bool host_spec_fd(const char *spec, int *ret);
 
 /*
- * Standard input and output have one owner: a monitor, the guest's console or a chardev. -EBUSY with
- * a sentence that names the owner where there is one already. @owner is copied. Main loop.
+ * Standard input and output have one owner: a monitor, the guest's console or a chardev. -EBUSY
+ * with a sentence that names the owner where there is one already. @owner is copied. Main loop.
  */
 int host_stdio_claim(const char *owner, struct err *err);
 void host_stdio_release(void);

@@ -6,7 +6,7 @@
 
 #include "backends/chardev.h"
 #include "base/cleanup.h"
-#include "tmpdir.h"
+#include "tests/unit/tmpdir.h"
 
 static struct loop loop;
 

@@ -7,7 +7,7 @@
 
 #include "backends/disk.h"
 #include "base/cleanup.h"
-#include "tmpdir.h"
+#include "tests/unit/tmpdir.h"
 
 #define IMAGE_BYTES (8u << 20)
 

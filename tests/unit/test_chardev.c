@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "chardev_rig.h"
+#include "tests/unit/chardev_rig.h"
 
 static int dial(const char *path)
 {

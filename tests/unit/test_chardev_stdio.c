@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/host_open.h"
-#include "chardev_rig.h"
+#include "tests/unit/chardev_rig.h"
 
 /* Standard streams @in and @out for the time being. */
 static void swap_stdio(int in, int out, int saved[2])

@@ -13,7 +13,7 @@
 
 #include "backends/disk.h"
 #include "base/cleanup.h"
-#include "tmpdir.h"
+#include "tests/unit/tmpdir.h"
 
 static int setup(void **state)
 {

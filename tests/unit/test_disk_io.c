@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "disk_rig.h"
+#include "tests/unit/disk_rig.h"
 
 static void test_round_trip(void **state)
 {

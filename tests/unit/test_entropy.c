@@ -13,7 +13,7 @@
 
 #include "backends/entropy.h"
 #include "base/cleanup.h"
-#include "tmpdir.h"
+#include "tests/unit/tmpdir.h"
 
 static struct loop loop;
 static unsigned int num_ready;

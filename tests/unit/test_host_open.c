@@ -13,7 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/host_open.h"
-#include "tmpdir.h"
+#include "tests/unit/tmpdir.h"
 
 /* Descriptor numbers that the rows below name. */
 #define FD_READ	  50
