@@ -351,6 +351,7 @@ static void test_gone_while_pending(void **state)
 	qapi_call_return(pending, NULL);
 	for (int i = 0; i < ROUNDS; i++)
 		loop_run_once(&f->loop, 0);
+	monitor_free(take_ptr(f->monitor));
 	open_pair(f, false);
 	negotiate(f);
 	say(f, "{'execute':'stop'}");

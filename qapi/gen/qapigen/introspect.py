@@ -19,6 +19,7 @@ class Introspection:
         self.numbers = {}
         self.used = []
         self.empty = Object(None, 'q_empty')
+        self.use(self.empty)  # the empty object is "0"
         for c in schema.commands:
             self.add(c.name, 'command', c.features, {
                 'arg-type': self.use(self.args(c)), 'ret-type': self.use(c.returns or self.empty)})

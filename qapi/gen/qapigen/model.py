@@ -275,6 +275,8 @@ class Schema:
             if c_name(value) in [c_name(v) for v, _ in enum.values]:
                 raise expr.error(f"value '{value}' of enum '{enum.name}' is there already")
             enum.values.append((value, features))
+        if not enum.values:
+            raise expr.error(f"enum '{enum.name}' has no value")
 
     def resolve_alternate(self, alt):
         expr = alt.expr
