@@ -16,6 +16,7 @@
 #include "backends/chardev_spec.h"
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/host_open.h"
 #include "base/log.h"
 #include "base/rundir.h"
 #include "base/value.h"
@@ -177,7 +178,10 @@ static int open_monitors(struct host *host, struct err *err)
 
 		if (read_only)
 			address[len - cut] = '\0';
-		r = monitor_open(&config, address, &monitor, err);
+		if (!strcmp(address, "stdio"))
+			r = host_stdio_claim("a monitor", err);
+		if (!r)
+			r = monitor_open(&config, address, &monitor, err);
 		if (r < 0)
 			err_prefix(err, r, "--qmp %s", host->options.qmp.values[i]);
 		else

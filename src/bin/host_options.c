@@ -63,18 +63,18 @@ static void print_help(bool with_machine)
 		printf("Usage: ringside run [OPTION]...\n\n"
 		       "Boots a Linux guest on virtio devices of ours, until it powers off.\n\n");
 	else
-		printf("Usage: ringside serve --device DRIVER,id=ID,listen=SOCKET,... "
-		       "[OPTION]...\n\n"
+		printf("Usage: ringside serve [OPTION]...\n\n"
 		       "Exports virtio devices to another virtual machine monitor, over "
 		       "vhost-user.\n\n");
 	cmd_print_options(stdout, tables);
 	if (with_machine)
-		printf("\nThe guest's end is ours: exit status 0 when it powered off, 1 when it "
-		       "failed.\nExample: ringside run --initrd guest.img --device "
-		       "virtio-blk,id=disk0,filename=disk.img\n");
+		printf("\nExit status: 0 when the guest powered off, 1 when it failed.\n"
+		       "Example: ringside run --initrd guest.img \\\n"
+		       "             --device virtio-blk,id=disk0,filename=disk.img\n");
 	else
-		printf("\nExample: ringside serve --device "
-		       "virtio-blk,id=disk0,filename=disk.img,listen=/tmp/disk0.sock\n");
+		printf("\nExample: ringside serve \\\n"
+		       "             --device virtio-blk,id=disk0,filename=disk.img,"
+		       "listen=/tmp/disk0.sock\n");
 }
 
 /* "help" alone, or "DRIVER,help": 1 where it was answered. */

@@ -214,6 +214,9 @@ bool qom_get(struct qom_object *obj, const char *name, struct json_object **ret)
 		for (const struct option_spec *s = obj->tables[i].specs; s->name; s++) {
 			if (!strcmp(s->name, name)) {
 				*ret = options_get(s, obj->tables[i].base);
+				/* A string that nobody gave reads as empty, as it does in QEMU. */
+				if (!*ret && s->type == OPTION_STRING)
+					*ret = value_new_string("");
 				return true;
 			}
 		}
