@@ -302,7 +302,6 @@ static void test_timers(void **state)
 		struct named_timer t[4];
 		struct loop loop;
 		uint64_t now = now_ns();
-		const char *want;
 
 		start(&loop);
 		memset(t, 0, sizeof(t));
@@ -318,12 +317,12 @@ static void test_timers(void **state)
 			if (timer_rows[row].deadline[i])
 				loop_timer_set(&loop, &t[i].timer, timer_rows[row].deadline[i]);
 		}
-		for (want = timer_rows[row].first; want;
-			want = want == timer_rows[row].first ? timer_rows[row].second : NULL) {
+		for (i = 0; i < 2; i++) {
 			num_order = 0;
 			memset(order, 0, sizeof(order));
 			loop_run_once(&loop, 0);
-			assert_string_equal(order, want);
+			assert_string_equal(
+				order, i ? timer_rows[row].second : timer_rows[row].first);
 			/* Moments, as the clock counts them, are enough to be in the past again. */
 			while (now_ns() - now < 1000)
 				;
