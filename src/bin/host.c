@@ -23,6 +23,8 @@
 #include "bin/host_options.h"
 #include "bin/ready.h"
 #include "control/control.h"
+#include "control/handlers.h"
+#include "control/machine.h"
 #include "monitor/monitor.h"
 
 #define EXIT_USAGE 2
@@ -274,7 +276,9 @@ static void tear_down(struct host *host)
 	for (size_t i = 0; i < host->num_monitors; i++)
 		monitor_free(host->monitors[i]);
 	free(host->monitors);
-	control_free(host->control);
+	/* What still runs may touch anything of ours: nothing but the kernel cleans up then. */
+	if (control_free(host->control) < 0)
+		_exit(EXIT_FAILURE);
 	chardev_free(host->console);
 	loop_fd_del(&host->signals);
 	close_fd(&host->signals.fd);

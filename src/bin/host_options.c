@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/rundir.h"
 #include "base/value.h"
-#include "control/control.h"
+#include "control/help.h"
 
 #define FIELD(f) offsetof(struct host_options, f)
 

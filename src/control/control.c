@@ -4,13 +4,18 @@
  * which the guest goes first and then the devices. Both get some time; who does not go in it is
  * left behind.
  */
-#include "control/internal.h"
+
+#include "control/control.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "control/devices.h"
+#include "control/internal.h"
+#include "control/machine.h"
+#include "control/objects.h"
 
 const struct option_spec control_no_options[] = { { NULL } };
 
@@ -64,23 +69,26 @@ int control_new(const struct control_config *config, struct control **ret, struc
 	return 0;
 }
 
-void control_free(struct control *ctl)
+int control_free(struct control *ctl)
 {
 	if (!ctl)
-		return;
+		return 0;
 	loop_work_cancel(ctl->config.loop, &ctl->quit_work);
 	loop_work_cancel(ctl->config.loop, &ctl->finished_work);
 	loop_timer_cancel(&ctl->quit_timer);
 	machine_free(ctl->machine);
-	/* A device that would not go still belongs to its loop: the process ends with both. */
-	if (ctl->devices)
-		return;
+	if (ctl->devices) {
+		for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next)
+			control_device_abandon(cdev);
+		return -EBUSY;
+	}
 	control_objects_free(ctl);
 	loop_thread_join(&ctl->data_loop);
 	loop_deinit(&ctl->data_loop);
 	qom_free(ctl->root);
 	free(ctl->name);
 	free(ctl);
+	return 0;
 }
 
 /* --- the way out --- */

@@ -14,9 +14,7 @@
 #include "qapi/types.h"
 
 struct control;
-struct machine_config;
 struct machine_ops;
-struct qapi_handlers;
 
 struct control_config {
 	struct loop *loop; /* the main loop */
@@ -35,35 +33,20 @@ struct control_config {
 
 /* -errno with a sentence where a thread or a descriptor cannot be had. */
 int control_new(const struct control_config *config, struct control **ret, struct err *err);
-/* After finished(), or before any device was made. NULL is fine. */
-void control_free(struct control *ctl);
-
-/* The handlers of all commands here; their calls' context is the control. */
-extern const struct qapi_handlers control_handlers;
+/*
+ * After finished(), or before any device was made. NULL is fine. -EBUSY where a device still has
+ * requests in flight that do not end: its loop lives on, and all that is left is _exit().
+ */
+int control_free(struct control *ctl);
 
 /*
- * A device or an object by its options, as base/value.h reads them from the command line or a
- * monitor;
- * @args is not changed. -errno with a sentence.
+ * A device or an object by its options, as base/value.h reads them; @args is not changed. -errno
+ * with a sentence.
  */
 int control_device_add(struct control *ctl, struct json_object *args, struct err *err);
 int control_object_add(struct control *ctl, struct json_object *args, struct err *err);
 
-/*
- * With a machine: starts the guest on the devices that were made so far; of @machine all is set but
- * the devices. -errno with a sentence.
- */
-int control_start_guest(struct control *ctl, const struct machine_config *machine, struct err *err);
-
 /* Begins the end; finished() follows. A second call makes haste with the guest. */
 void control_quit(struct control *ctl, enum ShutdownCause cause);
-
-/*
- * For the command line's help, on standard output: the list of drivers or objects, or what one
- * takes. -EINVAL with a sentence where there is no such driver.
- */
-void control_help_devices(void);
-int control_help_device(const char *driver, bool with_machine, struct err *err);
-void control_help_objects(void);
 
 #endif

@@ -4,14 +4,20 @@
  * and back again. Refuses, with QEMU's wording where QEMU has one, what is missing, unknown or
  * there already; a device that fails half-way leaves nothing behind.
  */
+#include "control/devices.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/host_open.h"
+#include "base/log.h"
 #include "base/value.h"
 #include "control/internal.h"
+#include "control/objects.h"
 #include "devices/registry.h"
 
 const struct option_spec control_device_options[] = {
@@ -228,6 +234,16 @@ void control_device_remove(struct control_device *cdev)
 	cdev->unplug_work.fn = on_unplug_work;
 	/* Later, so that a reply goes out before the events. */
 	loop_work_add(cdev->ctl->config.loop, &cdev->unplug_work);
+}
+
+void control_device_abandon(struct control_device *cdev)
+{
+	const char *path = cdev->transport.listen;
+	int fd;
+
+	log_warn("%s: requests in flight did not end", vdev_label(cdev->dev));
+	if (path && !host_spec_fd(path, &fd))
+		unlink(path);
 }
 
 /* By id, or by the path of the device that the id stands for. */

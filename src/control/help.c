@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What --device and --object take, printed from the tables that read them. */
+#include "control/help.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "control/devices.h"
 #include "control/internal.h"
+#include "control/objects.h"
 #include "devices/registry.h"
 
 void control_help_devices(void)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The machine's news become events; the start of the guest on the devices at hand. */
+#include "control/machine.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "control/devices.h"
 #include "control/internal.h"
 
 static void on_reset(_unused_ struct machine *m, void *opaque, bool by_guest)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Objects that are no devices, by a table of their types. An object in use stays. */
+#include "control/objects.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

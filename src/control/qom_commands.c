@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The monitor's view of the object tree. */
+#include "control/qom_commands.h"
+
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/value.h"
+#include "control/devices.h"
 #include "control/internal.h"
+#include "control/objects.h"
 #include "devices/registry.h"
 
 static void add_info(void *opaque, const char *name, const char *type)

@@ -3,10 +3,13 @@
  * stop, cont and system_reset. Each takes its time (a guest's processor, requests in flight), so
  * each answers later; they run one after the other, whoever asks for them.
  */
+#include "control/run.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "control/devices.h"
 #include "control/internal.h"
 
 static void done(struct control_change *change, int r, const struct err *err)

@@ -4,8 +4,8 @@
  * properties that are read through callbacks. Main loop.
  *
  * A path that begins with '/' is absolute; empty components count for nothing and links are
- * followed. Any other path is partial: it is looked for below every object and has to lead to exactly
- * one. These are QEMU's rules (8.2 and later).
+ * followed. Any other path is partial: it is looked for below every object and has to lead to
+ * exactly one. These are QEMU's rules (8.2 and later).
  */
 #ifndef QOM_QOM_H
 #define QOM_QOM_H

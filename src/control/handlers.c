@@ -3,10 +3,16 @@
  * What only reads, and the table of all commands that control answers. What is about the monitor
  * itself is the monitor's.
  */
+#include "control/handlers.h"
+
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "control/devices.h"
 #include "control/internal.h"
+#include "control/objects.h"
+#include "control/qom_commands.h"
+#include "control/run.h"
 #include "inspect/sources.h"
 #include "inspect/virtio.h"
 

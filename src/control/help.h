@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Help for what control reads. */
+#ifndef CONTROL_HELP_H
+#define CONTROL_HELP_H
+
+#include "base/err.h"
+#include "base/util.h"
+
+/*
+ * For the command line's help, on standard output: the list of drivers or objects, or what one
+ * takes. -EINVAL with a sentence where there is no such driver.
+ */
+void control_help_devices(void);
+int control_help_device(const char *driver, bool with_machine, struct err *err);
+void control_help_objects(void);
+
+#endif

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line: lines that cannot work, help, names, and telling that everything listens."""
+import os
+import socket
+import subprocess
+
+import pytest
+
+from lib.ringside import Folder, binary, serve
+
+BAD_LINES = [
+    # arguments ({d}: a folder), status, part of the sentence
+    (["bogus"], 2, "no command 'bogus'"),
+    (["serve", "--nope"], 2, "no option '--nope'"),
+    (["serve", "--nope=1"], 2, "no option '--nope'"),
+    (["serve", "word"], 2, "unexpected argument 'word'"),
+    (["serve", "--device"], 2, "'--device' needs a value"),
+    (["serve", "--read-only=yes"], 2, "takes no value"),
+    (["serve", "--name", "../x"], 2, "--name '../x'"),
+    (["serve", "--ready-fd", "x"], 2, "--ready-fd 'x'"),
+    (["serve", "--ready-fd", "77"], 2, "--ready-fd '77'"),
+    (["serve", "--device", "virtio-nope,help"], 2, "'virtio-nope' is not a valid"),
+    (["run", "--machine", "nope"], 2, "no machine 'nope'"),
+    (["run", "--memory", "3Q"], 2, "3Q"),
+    (["serve", "--kernel", "x"], 2, "no option '--kernel'"),
+    (["serve", "--device", "virtio-nope"], 1, "not a valid device model name"),
+    (["serve", "--device", "id=x"], 1, "Parameter 'driver' is missing"),
+    (["serve", "--device", "virtio-rng,id=1x,listen={d}/a"], 1, "expects an identifier"),
+    (["serve", "--device", "virtio-rng"], 1, "listen="),
+    (["serve", "--device", "virtio-rng,listen={d}/a,bogus=1"], 1, "no option 'bogus'"),
+    (["serve", "--device", "virtio-rng,listen"], 1, "'listen' has no value"),
+    (["serve", "--device", '{{"driver":"virtio-rng","listen":5}}'], 1, "'listen'"),
+    (["serve", "--device", '{{"driver":"virtio-rng"'], 1, "JSON"),
+    (["serve", "--device", "virtio-blk,listen={d}/a,filename={d}/nope"], 1, "cannot open"),
+    (["serve", "--device", "virtio-blk,listen={d}/a"], 1, "filename"),
+    (["serve", "--device", "virtio-rng,listen={d}/nope/a"], 1, "cannot make socket"),
+    (["serve", "--device", "virtio-rng,listen={d}/busy"], 1, "in use"),
+    (["serve", "--device", "virtio-rng,listen={d}/file"], 1, "{d}/file"),
+    (["serve", "--device", "virtio-rng,id=r,listen={d}/a",
+      "--device", "virtio-rng,id=r,listen={d}/b"], 1, "Duplicate device ID 'r'"),
+    (["serve", "--device", "virtio-blk,filename={d}/img,listen={d}/a",
+      "--device", "virtio-blk,filename={d}/img,listen={d}/b"], 1, "cannot lock"),
+    (["serve", "--device", "virtio-rng,iothread=io9,listen={d}/a"], 1, "io9"),
+    (["serve", "--object", "nope,id=x"], 1, "does not accept value 'nope'"),
+    (["serve", "--object", "iothread"], 1, "'id' is missing"),
+    (["serve", "--object", "iothread,id=a", "--object", "iothread,id=a"], 1, "duplicate"),
+    (["serve", "--device", "virtio-rng,listen={d}/a", "--qmp", "nonsense"], 1, "nonsense"),
+    (["serve", "--device", "virtio-rng,listen={d}/a", "--qmp", "unix:{d}/busy"], 1, "in use"),
+    (["serve", "--device", "virtio-rng,listen={d}/a", "--qmp", "tcp:1.2.3.4:1"], 1, "1.2.3.4"),
+    (["serve", "--qmp", "stdio", "--device", "virtio-serial,chardev=stdio,listen={d}/a"], 1,
+     "stdio"),
+    (["run", "--kernel", "{d}/nope"], 1, "{d}/nope"),
+    (["run", "--kernel", "{d}/file"], 1, "{d}/file"),
+    (["run", "--initrd", "{d}/nope"], 1, "{d}/nope"),
+    (["run", "--device", "virtio-rng,listen={d}/a"], 1, "no option 'listen'"),
+]
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """A folder with a busy socket, a plain file and an image; and a place for monitors."""
+    folder = Folder()
+    (folder.path / "file").write_text("text\n")
+    (folder.path / "img").write_bytes(bytes(4096))
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(folder.path / "busy"))
+        busy.listen()
+        yield folder
+    folder.remove()
+
+
+@pytest.mark.parametrize("arguments,status,part", BAD_LINES)
+def test_bad_command_line(crowded, arguments, status, part):
+    before = sorted(os.listdir(crowded.path))
+    words = [a.format(d=crowded.path) for a in arguments]
+    runtime = Folder()
+    run = subprocess.run([binary(), *words], stdin=subprocess.PIPE, capture_output=True, text=True,
+                         timeout=60, env={**os.environ, "XDG_RUNTIME_DIR": str(runtime.path)})
+    lines = [line for line in run.stderr.splitlines()
+             if not line.startswith(("ringside: info:", "Try '"))]
+    assert run.returncode == status, run.stderr
+    assert len(lines) == 1 and part.format(d=crowded.path) in lines[0], run.stderr
+    assert run.stdout == ""
+    assert sorted(os.listdir(crowded.path)) == before
+    assert not runtime.left() and sorted(os.listdir(runtime.path)) in ([], ["ringside"])
+    runtime.remove()
+
+
+def test_name_is_taken(tmp_path):
+    with serve(tmp_path, arguments=["--name", "one"]) as host:
+        run = subprocess.run([binary(), "serve", "--name", "one"], capture_output=True, text=True,
+                             timeout=60, stdin=subprocess.DEVNULL,
+                             env={**os.environ, "XDG_RUNTIME_DIR": str(host.runtime)})
+        assert run.returncode == 1 and "another run is called 'one'" in run.stderr
+        assert host.qmp().command("query-name") == {"name": "one"}
+
+
+HELP = [["--help"], ["help"], ["-h"], ["serve", "--help"], ["run", "-h"], ["help", "serve"],
+        ["help", "run"], ["serve", "--device", "help"], ["serve", "--device", "virtio-blk,help"],
+        ["serve", "--object", "help"], ["--version"], ["info", "--help"]]
+
+
+@pytest.mark.parametrize("words", HELP)
+def test_help(words):
+    run = subprocess.run([binary(), *words], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "") and run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 100
+
+
+def test_notify_socket(tmp_path):
+    folder = Folder()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder.path / "notify"))
+        manager.settimeout(60)
+        with serve(tmp_path, env={"NOTIFY_SOCKET": str(folder.path / "notify")}) as host:
+            assert manager.recv(100) == b"READY=1"
+            host.process.signal(15)
+            assert manager.recv(100) == b"STOPPING=1"
+            host.finish()
+    folder.remove()
