@@ -57,6 +57,7 @@ struct vhu {
 	/* What the front-end said; forgotten when it goes. */
 	uint64_t protocol_features;
 	bool features_set;
+	bool driver_status; /* SET_STATUS has passed on what a driver wrote */
 	bool started; /* a ring ran since the last reset */
 	bool reset_pending; /* features were set anew: SET_VRING_BASE tells a reset from a resume */
 	struct vhu_ring *rings; /* dev->num_queues */
@@ -118,6 +119,11 @@ bool vhu_ring_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_base_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_ring_disabled(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_any_ring(const struct vhu *vhu);
+/*
+ * Does DRIVER_OK follow from the rings? So it does for who did not negotiate STATUS, and for QEMU's
+ * device types that negotiate it and then never say more than FEATURES_OK (vhost-user-rng of 7.2).
+ */
+bool vhu_status_is_derived(const struct vhu *vhu);
 /*
  * After any message: which rings are ready, where they lie by the memory table at hand, and the
  * status that follows. -EFAULT where a ring that should run from now on cannot be found.

@@ -65,7 +65,7 @@ static int set_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
 
 	(void)err;
 	/* user-mode Linux says no more than this when another driver is bound. */
-	if (vhu->started && !vhu_any_ring(vhu) && !vhu_negotiated(vhu, VHU_PF_STATUS))
+	if (vhu->started && !vhu_any_ring(vhu) && vhu_status_is_derived(vhu))
 		vhu->reset_pending = true;
 	vdev_set_driver_features(vhu->dev, virtio_features_from64(asked_features(call)));
 	vhu->features_set = true;
@@ -98,7 +98,7 @@ static int set_protocol_features(struct vhu *vhu, struct vhu_call *call, struct 
 			vdev_label(vhu->dev), asked & ~offered, offered);
 	vhu->protocol_features = asked & offered;
 	vhu->dev->view.protocol_features = vhu->protocol_features;
-	vhu->dev->view.status_known = vhu_negotiated(vhu, VHU_PF_STATUS);
+	vhu->dev->view.status_known = !vhu_status_is_derived(vhu);
 	return 0;
 }
 
@@ -205,6 +205,10 @@ static int set_status(struct vhu *vhu, struct vhu_call *call, struct err *err)
 	if (status > UINT8_MAX)
 		return err_set(
 			err, -EINVAL, "status 0x%" PRIx64 " is above 0x%x", status, UINT8_MAX);
+	if (status & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER)) {
+		vhu->driver_status = true;
+		vhu->dev->view.status_known = true;
+	}
 	if (!status)
 		vhu_reset(vhu, false);
 	else

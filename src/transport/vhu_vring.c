@@ -226,6 +226,11 @@ bool vhu_any_ring(const struct vhu *vhu)
 	return false;
 }
 
+bool vhu_status_is_derived(const struct vhu *vhu)
+{
+	return !vhu_negotiated(vhu, VHU_PF_STATUS) || !vhu->driver_status;
+}
+
 int vhu_update(struct vhu *vhu, struct err *err)
 {
 	struct vdev *dev = vhu->dev;
@@ -254,10 +259,12 @@ int vhu_update(struct vhu *vhu, struct err *err)
 		vhu->started = true;
 		vhu->reset_pending = false;
 	}
-	if (vhu_negotiated(vhu, VHU_PF_STATUS))
+	if (!vhu_status_is_derived(vhu))
 		vdev_sync(dev);
 	else if (vhu_any_ring(vhu))
-		vdev_derive_status(dev, VIRTIO_STATUS_DRIVER_OK, 0);
+		vdev_derive_status(dev,
+			VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK,
+			0);
 	else
 		vdev_derive_status(dev, 0, VIRTIO_STATUS_DRIVER_OK);
 	return r;
