@@ -130,14 +130,16 @@ def test_console(tmp_path):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
                 peer.settimeout(PATIENCE)
                 peer.connect(str(path))
-                guest.check("stty -F /dev/hvc0 raw -echo")
-                number = guest.start(f"head -c {len(text)} /dev/hvc0 | md5sum")
+                # The settings last as long as somebody has it open.
+                number = guest.start("exec 3<>/dev/hvc0; stty raw -echo <&3; echo go >&3; "
+                                     f"head -c {len(text)} <&3 | md5sum")
+                assert peer.recv(100) == b"go\n"
                 sender = threading.Thread(target=peer.sendall, args=(text,), daemon=True)
                 sender.start()
                 status, output = guest.finish(number)
                 sender.join(PATIENCE)
                 assert (status, output.split()[0]) == (0, hashlib.md5(text).hexdigest())
-                guest.start("seq 1 30000 >/dev/hvc0")
+                guest.start("exec 3<>/dev/hvc0; stty raw -echo <&3; seq 1 30000 >&3")
                 expected = b"".join(b"%d\n" % n for n in range(1, 30001))
                 got = b""
                 while len(got) < len(expected):

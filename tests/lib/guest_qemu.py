@@ -27,7 +27,10 @@ def vhost_user_rng(path, number=0, **properties):
 
 
 def _device(driver, **properties):
-    return ",".join([driver, *(f"{k.replace('_', '-')}={v}" for k, v in properties.items())])
+    # QEMU spells the rings' own properties with underscores, all others with hyphens.
+    kept = ("event_idx", "indirect_desc")
+    return ",".join([driver, *(f"{k if k in kept else k.replace('_', '-')}={v}"
+                               for k, v in properties.items())])
 
 
 class GuestQemu(Guest):

@@ -47,39 +47,43 @@ class Wiretap:
 
     def _forward(self, front, back):
         """False when the tap is to stop."""
-        pending = {front: bytearray(), back: bytearray()}
         while True:
             ready = select.select([front, back, self._stop], [], [])[0]
             if self._stop in ready:
                 return False
             for source in ready:
-                sink = back if source is front else front
-                try:
-                    data, ancillary, _, _ = source.recvmsg(1 << 16, socket.CMSG_SPACE(4 * 32))
-                except ConnectionResetError:
-                    data, ancillary = b"", []
-                if not data:
+                if not self._message(source, back if source is front else front, source is front):
                     return True
-                fds = array.array("i")
-                for level, kind, content in ancillary:
-                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                        fds.frombytes(content[:len(content) // 4 * 4])
-                self._note(pending[source], data, source is front, len(fds))
-                try:
-                    sink.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
-                                 if fds else [])
-                except OSError:
-                    return True
-                finally:
-                    for fd in fds:
-                        os.close(fd)
 
-    def _note(self, pending, data, from_front, num_fds):
-        pending += data
-        while len(pending) >= 12:
-            request, flags, size = struct.unpack_from("<III", pending)
-            if len(pending) < 12 + size:
-                return
-            del pending[:12 + size]
-            self.messages.append((from_front, request, flags, size, num_fds))
-            num_fds = 0
+    def _message(self, source, sink, from_front):
+        """Pass one message on; False at the end of either side.
+
+        One at a time: a larger read may end with the descriptors of the message after.
+        """
+        fds = array.array("i")
+        try:
+            head = _read(source, 12, fds)
+            request, flags, size = struct.unpack("<III", head)
+            payload = _read(source, size, fds)
+            self.messages.append((from_front, request, flags, size, len(fds)))
+            sink.sendmsg([head + payload],
+                         [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
+            return True
+        except OSError:
+            return False
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+def _read(source, count, fds):
+    data = b""
+    while len(data) < count:
+        part, ancillary, _, _ = source.recvmsg(count - len(data), socket.CMSG_SPACE(4 * 32))
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds.frombytes(content[:len(content) // 4 * 4])
+        if not part:
+            raise ConnectionResetError("the end")
+        data += part
+    return data
