@@ -295,8 +295,9 @@ static void test_new_call_is_signalled(void **state)
 
 static _Atomic unsigned int num_wrong_loop;
 
-static enum serve_verdict check_loop(struct vq *vq, struct chain *c)
+static enum serve_verdict check_loop(struct vdev *dev, struct vq *vq, struct chain *c)
 {
+	(void)dev;
 	if (loop_self() != vq->loop)
 		num_wrong_loop++;
 	chain_put(c, "ok", 2);
@@ -332,6 +333,7 @@ static void wait_for_used(struct fix *f, volatile struct vring_used *ring, uint1
 /* Each queue on a loop of its own; stopped and started again and again while chains come. */
 static void test_queues_on_several_loops(void **state)
 {
+	struct vdev_class cls = test_class;
 	struct loop loops[LOOPS];
 	struct ring rings[LOOPS];
 	struct err err = { 0 };
@@ -339,11 +341,11 @@ static void test_queues_on_several_loops(void **state)
 	unsigned int i, round;
 
 	(void)state;
+	cls.serve = check_loop;
+	fix_class = &cls;
 	fix_num_queues = LOOPS;
 	fix_init(&f, 0, 0);
-	fix_num_queues = 1;
 	vdev_set_mem(f.dev, f.mem);
-	test_device(&f)->serve = check_loop;
 	for (i = 0; i < LOOPS; i++) {
 		assert_int_equal(loop_init(&loops[i], "io", &err), 0);
 		assert_int_equal(loop_thread_start(&loops[i], &err), 0);

@@ -34,17 +34,22 @@ static void check_faults(void)
 		fail_msg("%u faults, the first: %s", num_faults, first_fault);
 }
 
-static void start(struct fix *f, uint32_t num)
+/* The device's serve() is in place before the data loop runs. */
+static void start(struct fix *f, uint32_t num,
+	enum serve_verdict (*serve)(struct vdev *dev, struct vq *vq, struct chain *c))
 {
+	static struct vdev_class cls;
 	struct err err = { 0 };
 
 	num_faults = 0;
 	first_fault = NULL;
 	assert_int_equal(loop_init(&data_loop, "data", &err), 0);
 	assert_int_equal(loop_thread_start(&data_loop, &err), 0);
+	cls = test_class;
+	cls.serve = serve;
+	fix_class = &cls;
 	fix_data_loop = &data_loop;
 	fix_init(f, num, 0);
-	fix_data_loop = NULL;
 }
 
 static void wait_idle(struct fix *f)
@@ -118,10 +123,11 @@ static void *guest_main(void *arg)
 static struct chain *fifo[HOLD];
 static unsigned int num_fifo;
 
-static enum serve_verdict hold_some(struct vq *vq, struct chain *c)
+static enum serve_verdict hold_some(struct vdev *dev, struct vq *vq, struct chain *c)
 {
 	uint8_t bytes[PAYLOAD];
 
+	(void)dev;
 	must(chain_take(c, bytes, sizeof(bytes)), "payload is there");
 	if (num_fifo == HOLD) {
 		struct chain *oldest = fifo[0];
@@ -228,8 +234,7 @@ static void look_while_running(bool disturbing)
 	struct vq_view last = { 0 }, v;
 	struct fix f;
 
-	start(&f, NUM * 2);
-	test_device(&f)->serve = hold_some;
+	start(&f, NUM * 2, hold_some);
 	g.f = &f;
 	for (round = 0; round < NUM; round++)
 		g.free[round] = (uint16_t)round;
@@ -244,6 +249,9 @@ static void look_while_running(bool disturbing)
 		must(!f.dev->broken, "broken");
 	}
 	pthread_join(g.thread, NULL);
+	check_faults();
+	while (vq_read_view(f.vq, &v) && v.counters.popped != CHAINS)
+		loop_run_once(&f.loop, 1);
 	stop_all(&f);
 	check_faults();
 	assert_true(num_seen > 0);
@@ -308,7 +316,9 @@ struct flipper {
 static void *flip_main(void *arg)
 {
 	struct flipper *fl = arg;
-	void *at = ram(fl->f, fl->flip->at);
+	/* A mapping of its own, as a guest has. */
+	uint8_t *map = mmap(NULL, RAM_END, PROT_READ | PROT_WRITE, MAP_SHARED, fl->f->memfd, 0);
+	void *at = map + fl->flip->at;
 	unsigned int i;
 
 	for (i = 0; !fl->stop; i++) {
@@ -321,7 +331,7 @@ static void *flip_main(void *arg)
 		else
 			__atomic_store_n((uint16_t *)at, (uint16_t)v, __ATOMIC_RELAXED);
 	}
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	munmap(map, RAM_END);
 	return NULL;
 }
 
@@ -353,12 +363,13 @@ static uint64_t check_cursor(struct vq *vq, const struct chain_cursor *cur)
 }
 
 /* Takes all that was offered and fills all the room that was; what was copied is what counts. */
-static enum serve_verdict use_all(struct vq *vq, struct chain *c)
+static enum serve_verdict use_all(struct vdev *dev, struct vq *vq, struct chain *c)
 {
 	static uint8_t copy[1 << 16];
 	size_t in = (size_t)check_cursor(vq, &c->readable);
 	size_t out = (size_t)check_cursor(vq, &c->writable);
 
+	(void)dev;
 	must(in <= sizeof(copy) && out <= sizeof(copy), "more than any of the values allows");
 	if (in > sizeof(copy) || out > sizeof(copy))
 		return SERVE_DONE;
@@ -399,8 +410,7 @@ static void flip_one(const struct flip *flip)
 	unsigned int i;
 	uint64_t one = 1;
 
-	start(&f, 8);
-	test_device(&f)->serve = use_all;
+	start(&f, 8, use_all);
 	lay_out(&f);
 	assert_int_equal(pthread_create(&fl.thread, NULL, flip_main, &fl), 0);
 	for (i = 0; i < 200; i++) {
