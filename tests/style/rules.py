@@ -108,6 +108,8 @@ def includes(tree):
                 continue
             target = match[1].split("/")[0]
             where = f"{name}:{number}"
+            if room == "tests" and f"{name.rpartition('/')[0]}/{match[1]}" in tree.files:
+                continue
             if "/" not in match[1] or target not in {*table, TOP_ROOM, "tests"}:
                 yield f'{where}: include "{match[1]}" does not name a room'
             elif room in table and target != room and target not in table[room]:
@@ -117,12 +119,13 @@ def includes(tree):
 
 
 def headers(tree):
-    """src/ROOM/x.c has an x.h; a part x_y.c may have that of its module x instead."""
+    """src/ROOM/x.c has an x.h; a part x_y.c of a module x may have x.h or x_internal.h instead."""
     for name in tree.match("src/*/*.c"):
         stem = name[:-2]
         folder, _, base = stem.rpartition("/")
         words = base.split("_")
-        own = [f"{folder}/{'_'.join(words[:n])}.h" for n in range(len(words), 0, -1)]
+        own = [f"{folder}/{'_'.join(words[:n])}{suffix}.h" for n in range(len(words), 0, -1)
+               for suffix in ("", "_internal", "_int")]
         if not any(h in tree.files for h in own) and not tree.excepted("headers", name):
             yield f"{name}: no header {stem}.h"
 

@@ -27,7 +27,8 @@ GOOD = {
     "src/virtio/vdev.h": SPDX_C + '#include "mem/m.h"\n\nstruct vdev_class {\n\tconst char *name;\n'
                                   "\tint (*start)(void);\n};\n",
     "tests/unit/meson.build": SPDX_SH + "unit_tests = [['a', ['base']]]\n",
-    "tests/unit/test_a.c": SPDX_C + '#include "base/a.h"\n',
+    "tests/unit/test_a.c": SPDX_C + '#include "base/a.h"\n#include "fixture.h"\n',
+    "tests/unit/fixture.h": SPDX_C + "int fixture(void);\n",
     "tests/meson.build": SPDX_SH + "pytest_files = [['p', 'proto/test_p.py', 'proto', 9]]\n",
     "tests/proto/test_p.py": SPDX_SH,
     "tools/thing": "#!/bin/sh\n" + SPDX_SH,
@@ -49,6 +50,7 @@ BAD = [
     ("includes", {"src/mem/m.c": SPDX_C + '#include "tests/x.h"\n'}, "may not include tests"),
     ("includes", {"src/bin/main.c": SPDX_C + '#include "tests/x.h"\n'}, "includes a test"),
     ("includes", {"src/meson.build": SPDX_SH}, "no table of rooms"),
+    ("includes", {"tests/unit/test_a.c": SPDX_C + '#include "gone.h"\n'}, "does not name a room"),
     ("headers", {"src/mem/lonely.c": SPDX_C}, "no header"),
     ("file_lines", {"src/base/a.h": SPDX_C + "\n" * 600}, "601 lines"),
     ("file_lines", {"tools/thing": "#!/bin/sh\n" + SPDX_SH + "\n" * 600}, "602 lines"),
