@@ -14,7 +14,8 @@
 
 /* Zeroed memory for @n things of @size bytes; the product is checked. Released with free(). */
 void *xcalloc(size_t n, size_t size);
-/* Grows or shrinks @p to @n things of @size bytes; the product is checked; new bytes are not zeroed. */
+/* Grows or shrinks @p to @n things of @size bytes; the product is checked; new bytes are not
+ * zeroed. */
 void *xreallocarray(void *p, size_t n, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);

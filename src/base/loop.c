@@ -111,7 +111,8 @@ static void run_work(struct loop *loop)
 	struct loop_work *work;
 	size_t n = 0;
 
-	/* Only as many as are queued now: work that queues itself again lets the others have their turn. */
+	/* Only as many as are queued now: work that queues itself again lets the others have their
+	 * turn. */
 	for (work = loop->work_head; work; work = work->next)
 		n++;
 	while (n-- && loop->work_head) {

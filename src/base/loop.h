@@ -21,7 +21,8 @@ struct loop;
 struct loop_fd {
 	int fd;
 	uint32_t events; /* EPOLLIN and so on; level-triggered unless EPOLLET is asked for */
-	/* @revents: what is ready, EPOLLERR and EPOLLHUP among it. May remove any node, itself too. */
+	/* @revents: what is ready, EPOLLERR and EPOLLHUP among it. May remove any node, itself too.
+	 */
 	void (*fn)(struct loop_fd *node, uint32_t revents);
 	struct loop *loop; /* set while watched, else NULL */
 };
@@ -90,7 +91,8 @@ struct loop *loop_self(void);
 int loop_fd_add(struct loop *loop, struct loop_fd *node, uint32_t events, struct err *err);
 /* Changes what is waited for; 0 keeps only errors and hang-ups. */
 void loop_fd_events(struct loop_fd *node, uint32_t events);
-/* After this @node->fn is not called any more, not even for an event already fetched. Idempotent. */
+/* After this @node->fn is not called any more, not even for an event already fetched. Idempotent.
+ */
 void loop_fd_del(struct loop_fd *node);
 
 /* Arms, or moves, the timer. A deadline that has passed fires in the next round. */

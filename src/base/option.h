@@ -14,21 +14,21 @@
 
 enum option_type {
 	OPTION_STRING, /* char *, owned by the struct; NULL: not given */
-	OPTION_BOOL,   /* bool: on, off, true, false, yes, no */
-	OPTION_U32,    /* uint32_t, within [min, max] */
-	OPTION_SIZE,   /* uint64_t bytes, within [min, max]; suffixes k M G T are powers of 1024 */
-	OPTION_ENUM,   /* int: the index into choices[] */
-	OPTION_JSON,   /* struct json_object *, a reference owned by the struct; JSON syntax only */
+	OPTION_BOOL, /* bool: on, off, true, false, yes, no */
+	OPTION_U32, /* uint32_t, within [min, max] */
+	OPTION_SIZE, /* uint64_t bytes, within [min, max]; suffixes k M G T are powers of 1024 */
+	OPTION_ENUM, /* int: the index into choices[] */
+	OPTION_JSON, /* struct json_object *, a reference owned by the struct; JSON syntax only */
 };
 
 struct option_spec {
 	const char *name; /* NULL ends a table */
 	enum option_type type;
-	size_t offset;       /* of the field in the struct */
-	const char *def;     /* default as text; NULL: zero */
-	uint64_t min, max;   /* max 0: the type's */
+	size_t offset; /* of the field in the struct */
+	const char *def; /* default as text; NULL: zero */
+	uint64_t min, max; /* max 0: the type's */
 	const char *const *choices; /* OPTION_ENUM: ends with NULL */
-	const char *help;    /* one line */
+	const char *help; /* one line */
 };
 
 /* Sets every field of the table to its default. */
@@ -40,7 +40,8 @@ void options_defaults(const struct option_spec *specs, void *base);
 int options_take(
 	const struct option_spec *specs, void *base, struct json_object *args, struct err *err);
 /*
- * -EINVAL where @args still has a member; the sentence lists what the NULL-ended list of tables knows.
+ * -EINVAL where @args still has a member; the sentence lists what the NULL-ended list of tables
+ * knows.
  * @what is the thing that has no such option ("device 'virtio-blk'").
  */
 int options_none_left(const char *what, struct json_object *args,

@@ -2,14 +2,14 @@
 /*
  * Guest memory: the one door through which a guest's address becomes a pointer.
  *
- * A struct gmem is an immutable, counted snapshot of regions. Whoever changes the memory table makes
- * a new snapshot (regions are shared between snapshots) and swaps it in while no queue runs; whoever
- * reads keeps its reference for as long as it uses pointers from it. Look-ups take no lock and may
- * be made on any loop.
+ * A struct gmem is an immutable, counted snapshot of regions. Whoever changes the memory table
+ * makes a new snapshot (regions are shared between snapshots) and swaps it in while no queue runs;
+ * whoever reads keeps its reference for as long as it uses pointers from it. Look-ups take no lock
+ * and may be made on any loop.
  *
- * A region whose file is truncated by its owner does not end the process: the SIGBUS guard maps zeros
- * over what was lost and poisons the region (gmem_poisoned()). gmem_peek() is the door of inspection:
- * it reports such memory as unreadable, maps nothing and poisons nothing.
+ * A region whose file is truncated by its owner does not end the process: the SIGBUS guard maps
+ * zeros over what was lost and poisons the region (gmem_poisoned()). gmem_peek() is the door of
+ * inspection: it reports such memory as unreadable, maps nothing and poisons nothing.
  */
 #ifndef MEM_GMEM_H
 #define MEM_GMEM_H
@@ -72,8 +72,8 @@ struct gmem_region *gmem_find(const struct gmem *mem, uint64_t gpa);
 /* A pointer to @len bytes that lie in one region, or NULL. */
 void *gmem_ptr(const struct gmem *mem, uint64_t gpa, uint64_t len);
 /*
- * The pieces of [gpa, gpa + len), one for each region that it crosses. Returns how many of @max were
- * written; -EFAULT where a byte lies outside every region, -ENOBUFS where @max is too small.
+ * The pieces of [gpa, gpa + len), one for each region that it crosses. Returns how many of @max
+ * were written; -EFAULT where a byte lies outside every region, -ENOBUFS where @max is too small.
  */
 int gmem_iov(const struct gmem *mem, uint64_t gpa, uint64_t len, struct iovec *iov, int max);
 /* Does every byte of [gpa, gpa + len) lie in some region? */
@@ -85,8 +85,8 @@ bool gmem_user_to_gpa(const struct gmem *mem, uint64_t addr, uint64_t len, uint6
 
 /*
  * Reads for inspection, on the main loop: 0; -EFAULT outside every region; -EIO where the memory
- * behind the region is gone. Touches nothing and poisons nothing. An aligned word of 2, 4 or 8 bytes
- * that is read alone is read in one load.
+ * behind the region is gone. Touches nothing and poisons nothing. An aligned word of 2, 4 or 8
+ * bytes that is read alone is read in one load.
  */
 int gmem_peek(const struct gmem *mem, uint64_t gpa, void *dst, size_t len);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Framing with descriptors. Never reads beyond the message at hand, so that descriptors are counted
- * to the message they came with. Whatever nobody takes is closed. Refuses to go on where descriptors
- * were lost.
+ * to the message they came with. Whatever nobody takes is closed. Refuses to go on where
+ * descriptors were lost.
  */
 #include "proto/usock.h"
 
@@ -15,7 +15,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 
-/* What the kernel passes at most in one piece (SCM_MAX_FD): with room for all, none is lost here. */
+/* What the kernel passes at most in one piece (SCM_MAX_FD): with room for all, none is lost here.
+ */
 #define USOCK_SCM_MAX 253
 
 /* A message, or the rest of one, that waits for the socket. */

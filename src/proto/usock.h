@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages with descriptors over a unix stream socket, non-blocking: a header of fixed size that says
- * how long the payload is, then the payload. Knows no protocol beyond that, waits for nothing and
- * watches nothing: whoever owns the loop calls usock_recv() when the socket is readable and
+ * Messages with descriptors over a unix stream socket, non-blocking: a header of fixed size that
+ * says how long the payload is, then the payload. Knows no protocol beyond that, waits for nothing
+ * and watches nothing: whoever owns the loop calls usock_recv() when the socket is readable and
  * usock_flush() when it is writable. One thread at a time.
  */
 #ifndef PROTO_USOCK_H

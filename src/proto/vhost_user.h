@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The vhost-user protocol on the wire (QEMU's docs/interop/vhost-user, "Vhost-user Protocol"):
- * message numbers, payloads, and what makes a message well-formed. Codecs only: no socket, no device.
+ * message numbers, payloads, and what makes a message well-formed. Codecs only: no socket, no
+ * device.
  *
- * The document says "native byte order"; every host that we run on is little-endian, and so is this.
+ * The document says "native byte order"; every host that we run on is little-endian, and so is
+ * this.
  */
 #ifndef PROTO_VHOST_USER_H
 #define PROTO_VHOST_USER_H
@@ -238,8 +240,8 @@ enum vhu_fault vhu_check(const struct vhu_header *header, const union vhu_payloa
 	unsigned int num_fds, struct vhu_fault_info *info);
 
 /*
- * The queue index that a request names: true and *ret, undiminished; false for requests without one.
- * The message passed vhu_check().
+ * The queue index that a request names: true and *ret, undiminished; false for requests without
+ * one. The message passed vhu_check().
  */
 bool vhu_queue_index(uint32_t request, const union vhu_payload *payload, uint32_t *ret);
 
