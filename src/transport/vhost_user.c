@@ -86,8 +86,8 @@ static void finish_close(struct vhu *vhu)
 	vdev_set_mem(dev, NULL);
 	memset(vhu->rings, 0, dev->num_queues * sizeof(vhu->rings[0]));
 	vhu->protocol_features = 0;
-	vhu->features_set = vhu->driver_status = false;
-	vhu->started = vhu->reset_pending = false;
+	vhu->status_kind = VHU_STATUS_UNKNOWN;
+	vhu->features_set = vhu->started = vhu->reset_pending = false;
 	dev->view.protocol_features = 0;
 	dev->view.status_known = false;
 	vhu->closing = false;

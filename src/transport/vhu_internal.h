@@ -35,6 +35,21 @@ struct vhu_channel {
 	bool change_due; /* a CONFIG_CHANGE_MSG could not be sent yet */
 };
 
+/* What SET_STATUS means. */
+enum vhu_status_kind {
+	/* Nothing was sent, or not enough to tell: the byte follows from the rings. */
+	VHU_STATUS_UNKNOWN,
+	/*
+	 * A front-end that makes a byte up of its own doings, as QEMU does: FEATURES_OK before
+	 * ACKNOWLEDGE and DRIVER, then all of it with DRIVER_OK, or never (vhost-user-rng of 7.2),
+	 * and 0 whenever it stops, even if only the machine stands still. 7.2 asks for the vring
+	 * bases after that 0.
+	 */
+	VHU_STATUS_COMPOSED,
+	/* What the driver wrote is passed on, 0 is a reset. DPDK's virtio-user. */
+	VHU_STATUS_DRIVER,
+};
+
 struct vhu {
 	struct vdev *dev;
 
@@ -57,7 +72,7 @@ struct vhu {
 	/* What the front-end said; forgotten when it goes. */
 	uint64_t protocol_features;
 	bool features_set;
-	bool driver_status; /* SET_STATUS has passed on what a driver wrote */
+	enum vhu_status_kind status_kind;
 	bool started; /* a ring ran since the last reset */
 	bool reset_pending; /* features were set anew: SET_VRING_BASE tells a reset from a resume */
 	struct vhu_ring *rings; /* dev->num_queues */
@@ -119,10 +134,7 @@ bool vhu_ring_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_base_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_ring_disabled(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_any_ring(const struct vhu *vhu);
-/*
- * Does DRIVER_OK follow from the rings? So it does for who did not negotiate STATUS, and for QEMU's
- * device types that negotiate it and then never say more than FEATURES_OK (vhost-user-rng of 7.2).
- */
+/* Does DRIVER_OK follow from the rings? */
 bool vhu_status_is_derived(const struct vhu *vhu);
 /*
  * After any message: which rings are ready, where they lie by the memory table at hand, and the

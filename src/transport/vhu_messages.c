@@ -98,6 +98,8 @@ static int set_protocol_features(struct vhu *vhu, struct vhu_call *call, struct 
 			vdev_label(vhu->dev), asked & ~offered, offered);
 	vhu->protocol_features = asked & offered;
 	vhu->dev->view.protocol_features = vhu->protocol_features;
+	if (!vhu_negotiated(vhu, VHU_PF_STATUS))
+		vhu->status_kind = VHU_STATUS_UNKNOWN;
 	vhu->dev->view.status_known = !vhu_status_is_derived(vhu);
 	return 0;
 }
@@ -198,6 +200,31 @@ static bool status_resets(struct vhu *vhu, const struct vhu_call *call)
 	return !le64_get(call->payload->u64.value) && !vdev_is_idle(vhu->dev);
 }
 
+/* A driver shows itself before it is done; whoever says FEATURES_OK without it made that up. */
+static void learn_status_kind(struct vhu *vhu, uint8_t status)
+{
+	bool has_driver = status & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
+
+	if (vhu->status_kind != VHU_STATUS_UNKNOWN || !status)
+		return;
+	if (!has_driver)
+		vhu->status_kind = VHU_STATUS_COMPOSED;
+	else if (!(status & VIRTIO_STATUS_DRIVER_OK))
+		vhu->status_kind = VHU_STATUS_DRIVER;
+	vhu->dev->view.status_known = !vhu_status_is_derived(vhu);
+}
+
+/* The rings stop and stay where they stand: SET_VRING_BASE will tell a reset from a pause. */
+static void status_pauses(struct vhu *vhu)
+{
+	unsigned int i;
+
+	for (i = 0; i < vhu->dev->num_queues; i++)
+		vhu->rings[i].enabled = false;
+	vhu->reset_pending = vhu->started;
+	vdev_derive_status(vhu->dev, 0, (uint8_t)~VIRTIO_STATUS_NEEDS_RESET);
+}
+
 static int set_status(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	uint64_t status = le64_get(call->payload->u64.value);
@@ -205,14 +232,13 @@ static int set_status(struct vhu *vhu, struct vhu_call *call, struct err *err)
 	if (status > UINT8_MAX)
 		return err_set(
 			err, -EINVAL, "status 0x%" PRIx64 " is above 0x%x", status, UINT8_MAX);
-	if (status & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER)) {
-		vhu->driver_status = true;
-		vhu->dev->view.status_known = true;
-	}
-	if (!status)
-		vhu_reset(vhu, false);
-	else
+	learn_status_kind(vhu, (uint8_t)status);
+	if (status)
 		vdev_write_status(vhu->dev, (uint8_t)status);
+	else if (vhu->status_kind == VHU_STATUS_COMPOSED)
+		status_pauses(vhu);
+	else
+		vhu_reset(vhu, false);
 	return 0;
 }
 

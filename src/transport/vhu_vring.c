@@ -228,7 +228,7 @@ bool vhu_any_ring(const struct vhu *vhu)
 
 bool vhu_status_is_derived(const struct vhu *vhu)
 {
-	return !vhu_negotiated(vhu, VHU_PF_STATUS) || !vhu->driver_status;
+	return vhu->status_kind != VHU_STATUS_DRIVER;
 }
 
 int vhu_update(struct vhu *vhu, struct err *err)
