@@ -143,7 +143,7 @@ static void finish(struct loop *loop, struct vdev *dev)
 	struct vdev_wait wait = { .fn = on_gone };
 	int i;
 
-	for (i = 0; i < ROUNDS_MAX && (!vdev_is_idle(dev) || dev->mem); i++)
+	for (i = 0; i < ROUNDS_MAX && (dev->view.connected || dev->num_holds); i++)
 		loop_run_once(loop, 0);
 	FUZZ_CHECK(vdev_is_idle(dev) && !dev->mem && !dev->status && !dev->num_holds);
 	vdev_destroy(dev, &wait);
