@@ -111,7 +111,7 @@ static const struct verb verbs[] = {
 	{ "vhost-queue", " PATH N", 2, 2, "x-query-virtio-vhost-queue-status", HARM_VHOST_QUEUE,
 		true, false, verb_vhost_queue },
 	{ "element", " PATH N [INDEX]", 2, 3, "x-query-virtio-queue-element", HARM_ELEMENT, true,
-		false, verb_element },
+		true, verb_element },
 	{ "sources", " PATH", 1, 1, "query-virtio-sources", .show = verb_sources },
 };
 
@@ -201,14 +201,39 @@ static int parse_options(struct info *info, int argc, char **argv, struct err *e
 	return r < 0 ? r : parse_operands(info, argc - optind, argv + optind, err);
 }
 
+/* Sentences that are the interface's, and so cannot say themselves what to do. */
+static const struct {
+	const char *part, *hint;
+} hints[] = {
+	{ "Region caches not initialized", "no driver has set this queue up" },
+	{ "vhost device has not started", "no vhost back-end serves this device; see 'queue'" },
+	{ "Invalid virtqueue number", "num-vqs of 'status' says how many there are" },
+	{ "is not a realized VirtIODevice", "'ringside info virtio' lists the paths" },
+	{ "is not a VirtIODevice", "'ringside info virtio' lists the paths" },
+};
+
+static int add_hint(int code, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hints); i++) {
+		_cleanup_free_ char *sentence = NULL;
+
+		if (!strstr(err->msg, hints[i].part))
+			continue;
+		sentence = xstrdup(err->msg);
+		return err_set(err, code, "%s (%s)", sentence, hints[i].hint);
+	}
+	return code;
+}
+
 /* Passes a server's sentence on, with a hint where the command is not known there. */
 static int explain(struct info *info, const char *command, int code, struct err *err)
 {
 	const struct qmp_client_server *server = qmp_client_server(info->client);
 
-	if (code != -EREMOTEIO ||
-		strcmp(qmp_client_error_class(info->client), "CommandNotFound") != 0)
+	if (code != -EREMOTEIO)
 		return code;
+	if (strcmp(qmp_client_error_class(info->client), "CommandNotFound") != 0)
+		return add_hint(code, err);
 	if (!strcmp(command, "query-virtio-sources") && !server->is_ringside)
 		return err_set(err, code,
 			"QEMU does not know where its numbers come from: 'sources' "
@@ -319,6 +344,23 @@ static void print_json(const struct info *info, struct json_object *reply)
 	puts(line);
 }
 
+/* NULL where the monitor does not tell: without the marks the numbers are still worth showing. */
+static struct json_object *get_sources(struct info *info, const char *path)
+{
+	_cleanup_value_ struct json_object *arguments = NULL;
+	struct json_object *sources = NULL;
+	struct err ignored;
+
+	if (!qmp_client_server(info->client)->is_ringside)
+		return NULL;
+	arguments = json_object_new_object();
+	json_object_object_add(arguments, "path", value_new_string(path));
+	if (qmp_client_execute(
+		    info->client, "query-virtio-sources", arguments, &sources, &ignored) < 0)
+		return NULL;
+	return sources;
+}
+
 static int run_verb(struct info *info, struct err *err)
 {
 	const struct verb *v = info->verb;
@@ -341,16 +383,9 @@ static int run_verb(struct info *info, struct err *err)
 		print_json(info, reply);
 		return 0;
 	}
-	if (v->wants_marks && qmp_client_server(info->client)->is_ringside) {
-		_cleanup_value_ struct json_object *path = json_object_new_object();
-		struct err ignored;
-
-		json_object_object_add(path, "path", value_new_string(info->path));
-		/* Without the marks the numbers are still worth showing. */
-		if (qmp_client_execute(
-			    info->client, "query-virtio-sources", path, &sources, &ignored) == 0)
-			info->show.sources = sources;
-	}
+	if (v->wants_marks)
+		sources = get_sources(info, info->path);
+	info->show.sources = sources;
 	v->show(info, reply);
 	info->show.sources = NULL;
 	return 0;
@@ -400,6 +435,7 @@ static int summarize(
 {
 	_cleanup_value_ struct json_object *arguments = json_object_new_object();
 	_cleanup_value_ struct json_object *status = NULL, *queues = json_object_new_array();
+	_cleanup_value_ struct json_object *sources = NULL;
 	_cleanup_free_ char *no_status = NULL, *no_queues = NULL;
 	const char *path = show_member(entry, "path");
 	struct show_device device = { .name = show_member(entry, "name"), .path = path };
@@ -429,6 +465,7 @@ static int summarize(
 	device.no_status = no_status;
 	device.queues = num ? queues : NULL;
 	device.no_queues = no_queues;
+	device.sources = sources = get_sources(info, path);
 	putchar('\n');
 	show_summary(&info->show, &device);
 	return 0;

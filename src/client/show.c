@@ -8,10 +8,13 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "client/sources.h"
 
 /* No honest list is longer; what follows is not shown. */
-#define MAX_ENTRIES   256
-#define STATUS_PREFIX "VIRTIO_CONFIG_S_"
+#define MAX_ENTRIES 256
+/* A device with more queues than that has its unused ones counted in the summary, not listed. */
+#define MAX_UNUSED_QUEUES 8
+#define STATUS_PREFIX	  "VIRTIO_CONFIG_S_"
 
 enum format { PLAIN, HEX, BAD_IF_TRUE };
 
@@ -117,31 +120,6 @@ const char *show_member(struct json_object *obj, const char *member)
 	return as_text(get(obj, member));
 }
 
-/* "(unknown: the transport does not carry it)" beside a member, or "". */
-static char *mark_of(const struct show *show, const char *prefix, const char *member)
-{
-	_cleanup_free_ char *full = xasprintf("%s%s", prefix, member);
-	size_t len = json_object_is_type(show->sources, json_type_array)
-			     ? json_object_array_length(show->sources)
-			     : 0;
-
-	for (size_t i = 0; i < len; i++) {
-		struct json_object *entry = json_object_array_get_idx(show->sources, i);
-		struct json_object *note = get(entry, "note");
-		const char *source = show_member(entry, "source");
-
-		if (strcmp(show_member(entry, "member"), full) != 0)
-			continue;
-		if (json_object_is_type(note, json_type_string))
-			return xasprintf("(%s: %s)", source, json_object_get_string(note));
-		if (!strcmp(source, "unknown"))
-			return xstrdup("(unknown: the transport does not carry it)");
-		/* Most members are the device's own state: that needs no word. */
-		return strcmp(source, "derived") ? xasprintf("(%s)", source) : xstrdup("");
-	}
-	return xstrdup("");
-}
-
 static void heading(const struct show *show, const char *text, const char *mark)
 {
 	struct text_table t = { .num_columns = 2 };
@@ -179,7 +157,7 @@ static void show_members(const struct show *show, struct json_object *obj,
 	struct text_table t = { .num_columns = 3, .indent = 2 };
 
 	for (size_t i = 0; i < num; i++) {
-		_cleanup_free_ char *mark = mark_of(show, prefix, members[i].name);
+		_cleanup_free_ char *mark = sources_mark(show->sources, prefix, members[i].name);
 
 		text_table_row(&t);
 		text_table_cell(&t, 0, TEXT_PLAIN, "%s", members[i].name);
@@ -325,8 +303,8 @@ void show_list(const struct show *show, struct json_object *reply)
 void show_status(const struct show *show, const char *path, struct json_object *reply)
 {
 	struct json_object *vhost = get(reply, "vhost-dev");
-	_cleanup_free_ char *status = mark_of(show, "", "status");
-	_cleanup_free_ char *guest = mark_of(show, "", "guest-features");
+	_cleanup_free_ char *status = sources_mark(show->sources, "", "status");
+	_cleanup_free_ char *guest = sources_mark(show->sources, "", "guest-features");
 
 	title(show, reply, "", path);
 	show_members(show, reply, status_members, ARRAY_SIZE(status_members), "");
@@ -346,14 +324,35 @@ void show_status(const struct show *show, const char *path, struct json_object *
 	show_identifiers(show, get(vhost, "protocol-features"), "protocols", "unknown-protocols");
 }
 
+/* How many the driver made available that the device has not taken; -1 where that is not told. */
+static int num_waiting(struct json_object *queue)
+{
+	struct json_object *last = get(queue, "last-avail-idx");
+	struct json_object *shadow = get(queue, "shadow-avail-idx");
+
+	if (!json_object_is_type(last, json_type_int) ||
+		!json_object_is_type(shadow, json_type_int))
+		return -1;
+	/* Ring indices are of 16 bits and wrap. */
+	return (uint16_t)(json_object_get_int64(shadow) - json_object_get_int64(last));
+}
+
 void show_queue(
 	const struct show *show, const char *path, unsigned int queue, struct json_object *reply)
 {
-	_cleanup_free_ char *what = xasprintf(" queue %u", queue);
+	const char *role = sources_role(show->sources, queue);
+	_cleanup_free_ char *what =
+		xasprintf(" queue %u%s%s%s", queue, *role ? " (" : "", role, *role ? ")" : "");
 	_cleanup_free_ char *prefix = xasprintf("queue.%u.", queue);
+	int waiting = num_waiting(reply);
 
 	title(show, reply, what, path);
 	show_members(show, reply, queue_members, ARRAY_SIZE(queue_members), prefix);
+	if (waiting >= 0)
+		text_line(&show->out, TEXT_DIM,
+			"  %d made available and not taken by the device, %s taken and not "
+			"answered",
+			waiting, show_member(reply, "inuse"));
 }
 
 void show_vhost_queue(
@@ -363,6 +362,13 @@ void show_vhost_queue(
 
 	title(show, reply, what, path);
 	show_members(show, reply, vhost_queue_members, ARRAY_SIZE(vhost_queue_members), "");
+}
+
+static void add_titles(struct text_table *t, const char *const *columns)
+{
+	text_table_row(t);
+	for (unsigned int i = 0; i < t->num_columns; i++)
+		text_table_cell(t, i, TEXT_BOLD, "%s", columns[i]);
 }
 
 static void add_descriptor(struct text_table *t, size_t number, struct json_object *desc)
@@ -408,23 +414,29 @@ void show_element(
 	/* A chain is as long as its ring: nothing is left out here. */
 	size_t len = json_object_is_type(descs, json_type_array) ? json_object_array_length(descs)
 								 : 0;
+	const char *note;
 
 	title(show, reply, what, path);
-	if (len) {
-		text_table_row(&t);
-		for (unsigned int i = 0; i < ARRAY_SIZE(columns); i++)
-			text_table_cell(&t, i, TEXT_BOLD, "%s", columns[i]);
-	}
+	if (len)
+		add_titles(&t, columns);
 	for (size_t i = 0; i < len; i++)
 		add_descriptor(&t, i, json_object_array_get_idx(descs, i));
 	text_table_print(&t, &show->out);
 	if (!len)
 		text_line(&show->out, TEXT_DIM, "  %s", descs ? "no descriptors" : "-");
+	if (!show->is_qemu && len == 1 &&
+		list_has(json_object_array_get_idx(descs, 0), "flags", "indirect"))
+		text_line(&show->out, TEXT_DIM,
+			"  (its indirect table is not followed: by now it may be the driver's "
+			"again)");
 	if (show->is_qemu && len > 1)
 		text_line(&show->out, TEXT_DIM,
 			"  (QEMU lists the last descriptor of a chain first)");
 	show_area(show, "avail", get(reply, "avail"), "ring");
 	show_area(show, "used", get(reply, "used"), NULL);
+	note = sources_queue_note(show->sources, queue, "inuse");
+	if (*note)
+		text_line(&show->out, TEXT_PLAIN, "  by now: %s", note);
 }
 
 void show_sources(const struct show *show, const char *path, struct json_object *reply)
@@ -447,8 +459,10 @@ void show_sources(const struct show *show, const char *path, struct json_object 
 }
 
 /* "ACKNOWLEDGE DRIVER": the identifiers without what they have in common. */
-static void show_short_status(const struct show *show, struct json_object *reply)
+static void show_short_status(
+	const struct show *show, struct json_object *reply, struct json_object *sources)
 {
+	const char *reason;
 	size_t len;
 	struct json_object *status = get(reply, "status");
 	struct json_object *list = get_list(status, "statuses", &len);
@@ -465,7 +479,9 @@ static void show_short_status(const struct show *show, struct json_object *reply
 	}
 	if (!len)
 		text_print(&show->out, TEXT_DIM, "%s", list ? "no driver yet" : "-");
-	text_line(&show->out, TEXT_BAD, "%s", broken ? " broken" : "");
+	reason = broken ? sources_note(sources, "broken") : "";
+	text_line(&show->out, TEXT_BAD, "%s%s%s", broken ? " broken" : "", *reason ? ": " : "",
+		reason);
 }
 
 static size_t count_features(struct json_object *features)
@@ -485,20 +501,41 @@ static bool is_set_up(struct json_object *queue)
 	       !(json_object_is_type(desc, json_type_int) && json_object_get_uint64(desc) == 0);
 }
 
-static void show_queue_lines(const struct show *show, struct json_object *queues)
+/* Nothing went through it and nothing waits. */
+static bool is_unused(struct json_object *queue)
 {
-	static const struct {
-		const char *title, *member;
-	} columns[] = {
-		{ "queue", "queue-index" },
-		{ "size", "vring-num" },
-		{ "inuse", "inuse" },
-		{ "last-avail", "last-avail-idx" },
-		{ "shadow-avail", "shadow-avail-idx" },
-		{ "used", "used-idx" },
-	};
-	struct text_table t = { .num_columns = ARRAY_SIZE(columns), .right = ~0u, .indent = 2 };
-	size_t len = json_object_array_length(queues), idle = 0;
+	static const char *const members[] = { "inuse", "last-avail-idx", "shadow-avail-idx",
+		"used-idx" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		struct json_object *value = get(queue, members[i]);
+
+		if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value))
+			return false;
+	}
+	return true;
+}
+
+static void add_queue_line(struct text_table *t, struct json_object *queue, const char *role)
+{
+	static const char *const members[] = { "queue-index", "vring-num", "inuse",
+		"last-avail-idx", "shadow-avail-idx", "used-idx" };
+	unsigned int i;
+
+	text_table_row(t);
+	for (i = 0; i < ARRAY_SIZE(members); i++)
+		text_table_cell(t, i, TEXT_PLAIN, "%s", show_member(queue, members[i]));
+	if (i < t->num_columns)
+		text_table_cell(t, i, TEXT_DIM, "%s", role);
+}
+
+static void show_queue_lines(
+	const struct show *show, struct json_object *queues, struct json_object *sources)
+{
+	static const char *const columns[] = { "queue", "size", "inuse", "last-avail",
+		"shadow-avail", "used", "role" };
+	struct text_table t = { .num_columns = sources ? 7 : 6, .right = 0x3f, .indent = 2 };
+	size_t len = json_object_array_length(queues), idle = 0, unused = 0;
 
 	for (size_t q = 0; q < len; q++) {
 		struct json_object *queue = json_object_array_get_idx(queues, q);
@@ -507,17 +544,18 @@ static void show_queue_lines(const struct show *show, struct json_object *queues
 			idle++;
 			continue;
 		}
-		if (!t.num_rows) {
-			text_table_row(&t);
-			for (unsigned int i = 0; i < ARRAY_SIZE(columns); i++)
-				text_table_cell(&t, i, TEXT_BOLD, "%s", columns[i].title);
+		if (len > MAX_UNUSED_QUEUES && is_unused(queue)) {
+			unused++;
+			continue;
 		}
-		text_table_row(&t);
-		for (unsigned int i = 0; i < ARRAY_SIZE(columns); i++)
-			text_table_cell(
-				&t, i, TEXT_PLAIN, "%s", show_member(queue, columns[i].member));
+		if (!t.num_rows)
+			add_titles(&t, columns);
+		add_queue_line(&t, queue, sources_role(sources, (unsigned int)q));
 	}
 	text_table_print(&t, &show->out);
+	if (unused)
+		text_line(&show->out, TEXT_DIM, "  %zu of %zu queues set up and never used", unused,
+			len);
 	if (idle)
 		text_line(&show->out, TEXT_DIM, "  %zu of %zu queues not set up by a driver", idle,
 			len);
@@ -531,7 +569,7 @@ void show_summary(const struct show *show, const struct show_device *d)
 		text_line(&show->out, TEXT_DIM, "  status    not shown: %s", d->no_status);
 	} else {
 		text_print(&show->out, TEXT_PLAIN, "  status    ");
-		show_short_status(show, d->status);
+		show_short_status(show, d->status, d->sources);
 		text_line(&show->out, TEXT_PLAIN, "  features  %zu of %zu offered are accepted",
 			count_features(get(d->status, "guest-features")),
 			count_features(get(d->status, "host-features")));
@@ -539,6 +577,6 @@ void show_summary(const struct show *show, const struct show_device *d)
 	if (d->no_queues) {
 		text_line(&show->out, TEXT_DIM, "  queues    not shown: %s", d->no_queues);
 	} else if (d->queues) {
-		show_queue_lines(show, d->queues);
+		show_queue_lines(show, d->queues, d->sources);
 	}
 }

@@ -39,6 +39,7 @@ struct show_device {
 	const char *no_status;
 	struct json_object *queues;
 	const char *no_queues;
+	struct json_object *sources; /* as in struct show; NULL: the monitor does not tell */
 };
 void show_summary(const struct show *show, const struct show_device *device);
 

@@ -11,20 +11,24 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "describe/describe.h"
 #include "inspect/element.h"
 #include "inspect/virtio.h"
 
 /* What the answers depend on. */
 struct where {
 	const struct vdev *dev;
-	const struct vq *vq;
-	bool torn; /* the queue's published view */
+	struct vq *vq;
+	struct vq_view view; /* the queue's, as published */
+	bool torn; /* that view */
 };
 
 struct row {
 	const char *member;
 	enum VirtioMemberSource (*source)(const struct where *w); /* NULL: derived */
 	const char *note; /* of a source that is not what one would expect; may be NULL */
+	char *(*make_note)(
+		const struct where *w); /* instead of @note; may be NULL, as its result */
 };
 
 static enum VirtioMemberSource from_driver(const struct where *w)
@@ -78,6 +82,39 @@ static enum VirtioMemberSource from_memory(_unused_ const struct where *w)
 	return VIRTIO_MEMBER_SOURCE_MEMORY;
 }
 
+static char *broken_note(const struct where *w)
+{
+	return w->dev->broken ? xstrdup(w->dev->broken_reason) : NULL;
+}
+
+static char *role_note(const struct where *w)
+{
+	const struct vdev *dev = w->dev;
+	char role[DESCRIBE_ROLE_BYTES];
+
+	describe_queue_role(describe_type_by_id(dev->cls->virtio_id), w->vq->index, dev->num_queues,
+		dev->status & VIRTIO_STATUS_FEATURES_OK ? dev->driver_features.word : NULL, role);
+	return xasprintf("its role is %s", role);
+}
+
+/* One of the requests in flight, from the bytes that the device loaded, not from memory. */
+static char *in_flight_note(const struct where *w)
+{
+	const struct vdev *dev = w->dev;
+	struct describe_fields fields;
+	struct vq_inflight request;
+
+	for (uint32_t head = 0; w->view.inuse && head < w->vq->num; head++) {
+		if (!vq_read_inflight(w->vq, (uint16_t)head, &request))
+			continue;
+		describe_request(describe_type_by_id(dev->cls->virtio_id), w->vq->index,
+			dev->num_queues, dev->driver_features.word, request.snap, request.num_snap,
+			request.readable_bytes, request.writable_bytes, &fields);
+		return xasprintf("one in flight is head %u, %s", head, fields.line);
+	}
+	return NULL;
+}
+
 static const struct row status_rows[] = {
 	{ "name", NULL, NULL },
 	{ "device-id", NULL, NULL },
@@ -91,7 +128,7 @@ static const struct row status_rows[] = {
 	{ "isr", from_isr, NULL },
 	{ "queue-sel", from_queue_sel, NULL },
 	{ "vm-running", NULL, NULL },
-	{ "broken", NULL, NULL },
+	{ "broken", NULL, NULL, broken_note },
 	{ "disabled", from_disabled, NULL },
 	{ "use-started", NULL, "constant" },
 	{ "started", from_status, "DRIVER_OK of the status" },
@@ -103,8 +140,8 @@ static const struct row status_rows[] = {
 
 static const struct row queue_rows[] = {
 	{ "name", NULL, NULL },
-	{ "queue-index", NULL, NULL },
-	{ "inuse", from_view, NULL },
+	{ "queue-index", NULL, NULL, role_note },
+	{ "inuse", from_view, NULL, in_flight_note },
 	{ "vring-num", from_ring_config, NULL },
 	{ "vring-num-default", NULL, NULL },
 	{ "vring-align", NULL, "constant: only a legacy transport sets another" },
@@ -143,7 +180,10 @@ static void add(struct VirtioMemberInfoList *list, const struct row *row, const 
 	info->source = row->source ? row->source(w) : VIRTIO_MEMBER_SOURCE_DERIVED;
 	info->member = xasprintf("%s%s", prefix, row->member);
 	note = note_of(row, info->source);
-	info->note = note ? xstrdup(note) : NULL;
+	if (row->make_note)
+		info->note = row->make_note(w);
+	else
+		info->note = note ? xstrdup(note) : NULL;
 	qapi_append_VirtioMemberInfoList(list, info);
 }
 
@@ -159,10 +199,9 @@ int inspect_sources(struct qom_object *root, const char *path, struct VirtioMemb
 		add(ret, &status_rows[i], "", &w);
 	for (unsigned int q = 0; q < dev->num_queues; q++) {
 		_cleanup_free_ char *prefix = xasprintf("queue.%u.", q);
-		struct vq_view view;
 
 		w.vq = &dev->queues[q];
-		w.torn = !element_view(&dev->queues[q], &view);
+		w.torn = !element_view(w.vq, &w.view);
 		for (size_t i = 0; i < ARRAY_SIZE(queue_rows); i++)
 			add(ret, &queue_rows[i], prefix, &w);
 	}

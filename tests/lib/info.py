@@ -60,7 +60,9 @@ TABLE = {
 }
 SOURCES = [{"member": "isr", "source": "unknown"}, {"member": "num-vqs", "source": "derived"},
            {"member": "status", "source": "derived", "note": "from the messages"},
-           {"member": "queue.0.used-idx", "source": "memory"}]
+           {"member": "queue.0.used-idx", "source": "memory"},
+           {"member": "queue.0.queue-index", "source": "derived", "note": "its role is requestq"},
+           {"member": "queue.0.inuse", "source": "derived", "note": "one in flight is head 3"}]
 OURS = {**TABLE, "query-virtio-sources": SOURCES}
 
 

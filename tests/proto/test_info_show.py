@@ -84,19 +84,20 @@ def test_status(ringside_bin, folder):
 
 
 QUEUE_TEXT = f"""\
-virtio-blk queue 0  {BLK}
+virtio-blk queue 0 (requestq)  {BLK}
   vring-num             128
   vring-num-default     256
   vring-align           4096
   vring-desc            0x1000
   vring-avail           0x1800
   vring-used            0xffffffffffffffff
-  inuse                 2
+  inuse                 2                   (derived: one in flight is head 3)
   last-avail-idx        7
   shadow-avail-idx      9
   used-idx              5                   (memory)
   signalled-used        5
   signalled-used-valid  true
+  2 made available and not taken by the device, 2 taken and not answered
 """
 
 
@@ -131,9 +132,11 @@ def test_element(ringside_bin, folder):
 def test_sources(ringside_bin, folder):
     with FakeQmp(folder / "q", OURS, version=RINGSIDE):
         assert ok(ringside_bin, "--qmp", folder / "q", "sources", BLK) == (
-            f"{BLK}\n  isr               unknown\n  num-vqs           derived\n"
-            "  status            derived  from the messages\n"
-            "  queue.0.used-idx  memory\n")
+            f"{BLK}\n  isr                  unknown\n  num-vqs              derived\n"
+            "  status               derived  from the messages\n"
+            "  queue.0.used-idx     memory\n"
+            "  queue.0.queue-index  derived  its role is requestq\n"
+            "  queue.0.inuse        derived  one in flight is head 3\n")
     with FakeQmp(folder / "q2", TABLE):
         assert "needs a Ringside monitor" in sentence(
             ringside_bin, "--qmp", folder / "q2", "sources", BLK)
@@ -159,7 +162,8 @@ def test_absent_and_unknown_members(ringside_bin, folder):
         out = ok(ringside_bin, *qmp, "status", BLK)
         assert "isr                      -" in out and "nvqs            3" in out
         out = ok(ringside_bin, *qmp, "queue", BLK, 0)
-        assert out.startswith("- queue 0") and "inuse                 -\n" in out
+        assert out.startswith("- queue 0") and "  inuse                 -  (derived" in out
+        assert "made available" not in out
         out = ok(ringside_bin, *qmp, "element", BLK, 0)
         assert "avail  flags -  idx -  ring -" in out and "  0     -    -  -\n" in out
         ok(ringside_bin, *qmp)
@@ -186,8 +190,8 @@ ringside 0.1  box  running  %s
 virtio-blk  {BLK}
   status    ACKNOWLEDGE DRIVER
   features  2 of 2 offered are accepted
-  queue  size  inuse  last-avail  shadow-avail  used
-      0   128      2           7             9     5
+  queue  size  inuse  last-avail  shadow-avail  used  role
+      0   128      2           7             9     5  requestq
   1 of 2 queues not set up by a driver
 
 virtio-rng  {RNG}
@@ -208,6 +212,44 @@ def test_summary(ringside_bin, folder):
     with FakeQmp(folder / "q2", TABLE, end_after="x-query-virtio-status"):
         status, _, err = info(ringside_bin, "--qmp", folder / "q2")
         assert status == 1 and "closed the connection" in err
+
+
+def test_summary_of_many_queues(ringside_bin, folder):
+    """Those that were never used are counted, not listed; ring indices wrap."""
+    def queue(path, queue):
+        used = {"last-avail-idx": 65535, "shadow-avail-idx": 1, "used-idx": 65535}
+        unused = {"inuse": 0, "last-avail-idx": 0, "shadow-avail-idx": 0, "used-idx": 0}
+        return {**QUEUE, "queue-index": queue, **(used if queue == 5 else unused)}
+    table = {**OURS, "x-query-virtio": LIST[:1], "x-query-virtio-status": {**STATUS, "num-vqs": 20},
+             "x-query-virtio-queue-status": queue}
+    with FakeQmp(folder / "q", table, version=RINGSIDE):
+        out = ok(ringside_bin, "--qmp", folder / "q")
+        assert out.endswith("      5   128      2       65535             1  65535\n"
+                            "  19 of 20 queues set up and never used\n")
+        out = ok(ringside_bin, "--qmp", folder / "q", "queue", BLK, 5)
+        assert "  2 made available and not taken by the device" in out
+
+
+def test_broken_with_its_reason(ringside_bin, folder):
+    why = {"member": "broken", "source": "derived", "note": "queue 0: loop at descriptor 1"}
+    table = {**OURS, "x-query-virtio-status": {**STATUS, "broken": True},
+             "query-virtio-sources": [why]}
+    with FakeQmp(folder / "q", table, version=RINGSIDE):
+        assert "DRIVER broken: queue 0: loop at descriptor 1\n" in ok(
+            ringside_bin, "--qmp", folder / "q")
+        assert "(derived: queue 0: loop at descriptor 1)" in ok(
+            ringside_bin, "--qmp", folder / "q", "status", BLK)
+
+
+@pytest.mark.parametrize("sentence_, hint", [
+    ("Region caches not initialized", "no driver has set this queue up"),
+    ("Error: vhost device has not started yet", "no vhost back-end serves this device"),
+    ("Path x is not a VirtIODevice", "'ringside info virtio' lists the paths")])
+def test_hint_beside_the_interface_sentence(ringside_bin, folder, sentence_, hint):
+    table = {**OURS, "x-query-virtio-queue-element": Error(sentence_)}
+    with FakeQmp(folder / "q", table, version=RINGSIDE):
+        said = sentence(ringside_bin, "--qmp", folder / "q", "element", BLK, 0)
+        assert sentence_ in said and hint in said
 
 
 def on_terminal(argv, columns, env=None):

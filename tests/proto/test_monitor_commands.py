@@ -263,6 +263,10 @@ def test_status_under_a_driver(tmp_path):
             sources = {m["member"]: m["source"]
                        for m in qmp.command("query-virtio-sources", path=path)}
             assert set(status) - set(sources) == set()
+            notes = {m["member"]: m.get("note")
+                     for m in qmp.command("query-virtio-sources", path=path)}
+            assert notes["queue.0.queue-index"] == "its role is requestq"
+            assert notes["broken"] is None and notes["queue.0.inuse"] is None
             queue = qmp.command("x-query-virtio-queue-status", path=path, queue=0)
             assert queue["vring-num"] == 128 and queue["vring-align"] == 4096
             assert queue["vring-desc"] == front.queues[0].ring.desc
@@ -290,6 +294,8 @@ def test_bad_chain_is_an_error_and_others_go_on(tmp_path):
             for _ in range(3):
                 error_class, desc = qmp.error("x-query-virtio-queue-element", path=path, queue=0)
                 assert error_class == GENERIC and "loop at descriptor 0" in desc
+            assert any(m["member"] == "broken" and "descriptor" in m.get("note", "")
+                       for m in qmp.command("query-virtio-sources", path=path))
             assert "VIRTIO_CONFIG_S_NEEDS_RESET" in [
                 s.split(":")[0]
                 for s in qmp.command("x-query-virtio-status", path=path)["status"]["statuses"]]
