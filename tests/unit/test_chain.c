@@ -379,6 +379,41 @@ static void test_zero_lengths(void **state)
 	fix_deinit(&f);
 }
 
+/* CVE-2024-3446 and its kin: the device's own answer changes what it walks. */
+static void test_buffers_on_the_ring(void **state)
+{
+	static const uint64_t places[] = { DESC_AT, DESC_AT + 16, AVAIL_AT, USED_AT, USED_AT + 2,
+		TABLE_AT };
+	static const uint8_t bytes[] = { 0, 1, 0x80, 0xff };
+	unsigned int i, k, indirect;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(places) * ARRAY_SIZE(bytes) * 2; i++) {
+		uint64_t place = places[i / 2 / ARRAY_SIZE(bytes)];
+		struct fix f;
+
+		indirect = i % 2;
+		fix_init(&f, 8, 0);
+		test_device(&f)->serve = echo;
+		memset(ram(&f, DATA_AT), bytes[i / 2 % ARRAY_SIZE(bytes)], 128);
+		for (k = 0; k < 8; k++) {
+			set_desc(&f, indirect ? TABLE_AT : DESC_AT, 0, DATA_AT, 128, NEXT, 1);
+			set_desc(&f, indirect ? TABLE_AT : DESC_AT, 1, place, 128, WRITE, 0);
+			if (indirect)
+				set_desc(&f, DESC_AT, 0, TABLE_AT, 32, INDIRECT, 0);
+			offer(&f, 0);
+			kick(&f);
+		}
+		/* Whatever came of it, a reset brings a device that works. */
+		fix_reset(&f);
+		fix_start_ring(&f, 8, 0);
+		push_one(&f, 3, DATA_AT, 16, WRITE);
+		assert_int_equal(used_idx(&f), 1);
+		assert_false(f.dev->broken);
+		fix_deinit(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +427,7 @@ int main(void)
 		cmocka_unit_test(test_buffers_across_regions),
 		cmocka_unit_test(test_tables_across_regions),
 		cmocka_unit_test(test_zero_lengths),
+		cmocka_unit_test(test_buffers_on_the_ring),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -308,6 +308,35 @@ static void test_reset_while_running(void **state)
 	fix_deinit(&f);
 }
 
+/* CVE-2026-5747: what is written to the configuration of a running ring is for its next start. */
+static void test_running_ring_is_frozen(void **state)
+{
+	static const uint32_t sizes[] = { 0, 1, 4, 7, 32768, UINT32_MAX };
+	struct fix f;
+	unsigned int i, k;
+
+	(void)state;
+	fix_init(&f, 8, 0);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		f.vq->cfg = (struct vq_config){ sizes[i], UINT64_MAX, 1, RAM_END, 77, 0 };
+		for (k = 0; k < 10; k++)
+			push_one(&f, 7, DATA_AT, 16, WRITE);
+		assert_false(f.dev->broken);
+		assert_int_equal(used_idx(&f), (i + 1) * 10);
+	}
+	vdev_set_driver_features(f.dev, virtio_features_from64(1 << VIRTIO_F_EVENT_IDX));
+	push_one(&f, 7, DATA_AT, 16, WRITE);
+	/* Without event indices, as when it started: nothing behind the used ring is written. */
+	assert_int_equal(avail_event(&f), 0);
+	vdev_hold(f.dev);
+	pump(&f);
+	vdev_release(f.dev);
+	pump(&f);
+	assert_true(f.dev->broken);
+	assert_non_null(strstr(f.dev->broken_reason, "size 4294967295 is not within"));
+	fix_deinit(&f);
+}
+
 /* --- several queues --- */
 
 static void start_queue(struct fix *f, unsigned int i, uint64_t at)
@@ -549,6 +578,7 @@ int main(void)
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_each_condition),
 		cmocka_unit_test(test_reset_while_running),
+		cmocka_unit_test(test_running_ring_is_frozen),
 		cmocka_unit_test(test_one_breaks_all_stop),
 		cmocka_unit_test(test_1024_queues),
 		cmocka_unit_test(test_destroy_with_chains_in_flight),
