@@ -363,15 +363,26 @@ class Queue:
     def wait(self, heads, timeout=PATIENCE):
         """Wait until all these chains are used; their used elements, in the order asked for."""
         end = time.monotonic() + timeout
-        while True:
-            for element in self.ring.take_used():
+        while not all(head in self.done for head in heads):
+            try:
+                found = self.next_used(end - time.monotonic())
+            except Timeout:
+                raise Timeout(f"queue {self.index}: chains {heads} are not used") from None
+            for element in found:
                 self.done[element.id] = element
-            if all(head in self.done for head in heads):
-                return [self.done.pop(head) for head in heads]
-            # Between the read and the re-arming of the call the device may have finished.
+        return [self.done.pop(head) for head in heads]
+
+    def next_used(self, timeout=PATIENCE):
+        """The used elements that are new, at least one. For who does not wait() on this queue."""
+        end = time.monotonic() + timeout
+        while True:
+            found = self.ring.take_used()
+            if found:
+                return found
             left = end - time.monotonic()
             if left <= 0:
-                raise Timeout(f"queue {self.index}: chains {heads} are not used")
+                raise Timeout(f"queue {self.index}: nothing new is used")
+            # Between the read and the re-arming of the call the device may have finished.
             select.select([self.call_fd], [], [], min(left, 0.5))
             signalled(self.call_fd)
 

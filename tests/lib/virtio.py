@@ -84,14 +84,14 @@ class Console:
 
     def __init__(self, front, *, buffers=8, size=256):
         self.front, self.size = front, size
-        self.posted = []
+        self.posted = {}
+        self.unread = b""
         for _ in range(buffers):
-            self._post()
+            self._post(front.memory.alloc(size))
 
-    def _post(self):
+    def _post(self, gpa):
         queue = self.front.queues[0]
-        gpa = self.front.memory.alloc(self.size)
-        self.posted.append((queue.ring.add([(gpa, self.size, True)]), gpa))
+        self.posted[queue.ring.add([(gpa, self.size, True)])] = gpa
         queue.kick()
 
     def write(self, data):
@@ -99,11 +99,12 @@ class Console:
         self.front.request(1, [(gpa, len(data), False)])
 
     def read(self, num_bytes, timeout=PATIENCE):
-        """At least so many bytes, as the device delivers them, in order."""
-        data = b""
-        while len(data) < num_bytes:
-            chain, gpa = self.posted.pop(0)
-            used = self.front.queues[0].wait([chain], timeout)[0]
-            data += self.front.memory.read(gpa, used.len)
-            self._post()
+        """So many bytes, in the order in which the device delivers them."""
+        while len(self.unread) < num_bytes:
+            found = self.front.queues[0].next_used(timeout)
+            # All before the first is posted anew, which may take another's head.
+            for used, gpa in [(used, self.posted.pop(used.id)) for used in found]:
+                self.unread += self.front.memory.read(gpa, used.len)
+                self._post(gpa)
+        data, self.unread = self.unread[:num_bytes], self.unread[num_bytes:]
         return data

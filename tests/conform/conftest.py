@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ways in which a driver reaches a device: each case that takes `way` runs once for each.
+
+A new transport or ring format is a row here; the cases stay as they are.
+"""
+import pytest
+
+from lib.memory import Memory
+from lib.ringside import serve
+from lib.vhost_user import F_EVENT_IDX, F_INDIRECT, Front
+
+
+class Way:
+    """A transport and what is negotiated on it."""
+
+    def __init__(self, transport, ring, *, indirect, event_idx, status):
+        self.transport, self.ring = transport, ring
+        self.indirect, self.event_idx, self.status = indirect, event_idx, status
+
+    def __str__(self):
+        return "-".join([self.transport, self.ring, "indirect" if self.indirect else "direct",
+                         "event" if self.event_idx else "flags",
+                         "status" if self.status else "derived"])
+
+    def connect(self, path, *, features=~0, memory=None, **how):
+        """A driver on a device's socket; `features` limits what it accepts further."""
+        features &= ~(0 if self.indirect else F_INDIRECT) & ~(0 if self.event_idx else F_EVENT_IDX)
+        memory = memory or Memory([(0, 64 << 20)])
+        return Front(path, features=features, status=self.status, memory=memory, **how)
+
+
+WAYS = [Way("vhost-user", "split", indirect=indirect, event_idx=event_idx, status=status)
+        for indirect in (True, False) for event_idx in (True, False) for status in (False, True)]
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(device, ...): a running program with these devices, stopped and checked afterwards."""
+    hosts = []
+
+    def run(*devices, **how):
+        hosts.append(serve(tmp_path, *devices, **how))
+        return hosts[-1]
+
+    yield run
+    failed = None
+    for host in hosts:
+        try:
+            host.stop()
+        except AssertionError as error:
+            failed = error
+        finally:
+            host.destroy()
+    if failed:
+        raise failed
