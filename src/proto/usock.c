@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -82,6 +84,22 @@ int usock_take_fd(struct usock *us, unsigned int i)
 	return i < us->num_fds ? take_fd(&us->fds[i]) : -1;
 }
 
+/*
+ * A socket whose other end is ours: with it in our hands the peer's end would never close, and its
+ * going never be noticed. Sockets without a name are not looked at.
+ */
+static bool leads_back(int fd)
+{
+	struct sockaddr_un addr;
+	socklen_t len = sizeof(addr), cred_len = sizeof(struct ucred);
+	struct ucred cred;
+
+	return getpeername(fd, (struct sockaddr *)&addr, &len) == 0 && addr.sun_family == AF_UNIX &&
+	       len > offsetof(struct sockaddr_un, sun_path) &&
+	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) == 0 &&
+	       cred.pid == getpid();
+}
+
 /* The descriptors of one piece. */
 static void collect_fds(struct usock *us, struct msghdr *msg)
 {
@@ -97,7 +115,10 @@ static void collect_fds(struct usock *us, struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
-			if (us->num_fds < us->framing->fds_max) {
+			if (leads_back(fd)) {
+				close(fd);
+				us->leads_back = true;
+			} else if (us->num_fds < us->framing->fds_max) {
 				us->fds[us->num_fds++] = fd;
 			} else {
 				close(fd);
@@ -131,6 +152,8 @@ static ssize_t recv_piece(struct usock *us, void *buf, size_t len)
 	collect_fds(us, &msg);
 	if (msg.msg_flags & MSG_CTRUNC)
 		return -ENFILE;
+	if (us->leads_back)
+		return -ELOOP;
 	if (us->num_surplus)
 		return -EBADMSG;
 	if (r == 0)

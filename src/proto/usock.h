@@ -49,6 +49,7 @@ struct usock {
 	unsigned int num_fds;
 	/* Descriptors that came with this message and were closed, being too many. */
 	unsigned int num_surplus;
+	bool leads_back; /* one was a connection to this process; closed as well */
 
 	size_t got; /* bytes of header and payload */
 	bool whole;
@@ -66,8 +67,8 @@ void usock_deinit(struct usock *us);
  * usock_drop(); 0: more has to come. -EPIPE: end of file between messages; -ECONNRESET: within one,
  * or the peer is gone; -EPROTO: the framing refused the header, which is whole in us->header;
  * -EMSGSIZE: payload too long; -EBADMSG: more descriptors than may be, which are closed; -ENFILE:
- * descriptors were lost, most likely at our own limit. After an error only usock_deinit() makes
- * sense.
+ * descriptors were lost, most likely at our own limit; -ELOOP: one is a connection to ourselves.
+ * After an error only usock_deinit() makes sense.
  */
 int usock_recv(struct usock *us);
 /* The descriptor @i of the message, which the caller owns now; -1 where there is none. */

@@ -152,7 +152,7 @@ static void serve(struct vhu *vhu, int fd)
 	vhu->connected = true;
 	vhu->dev->view.connected = true;
 	vhu->redial_ms = REDIAL_MIN_MS;
-	log_limited(&vhu->limit, LOG_LEVEL_INFO, "%s: a front-end is connected on %s",
+	log_limited(&vhu->visits, LOG_LEVEL_INFO, "%s: a front-end is connected on %s",
 		vdev_label(vhu->dev), vhu_where(vhu));
 	vhu_watch(vhu);
 }
@@ -173,6 +173,9 @@ static void on_accept(struct loop_fd *node, uint32_t revents)
 	int fd;
 
 	(void)revents;
+	/* What the first one said before it hung up comes first. */
+	if (vhu->connected)
+		vhu_process(vhu);
 	if ((vhu->connected || vhu->closing) && first_is_gone(vhu)) {
 		/* It stays in the queue of the socket until the first one's end was dealt with. */
 		loop_fd_events(node, 0);

@@ -60,6 +60,7 @@ struct vhu {
 	struct loop_timer redial;
 	uint64_t redial_ms;
 	struct log_limit limit;
+	struct log_limit visits; /* comings and goings: nobody is to blame */
 
 	/* The connection. */
 	struct usock sock;

@@ -287,14 +287,17 @@ static const struct vhu_handler *handler_of(const struct vhu *vhu, uint32_t requ
 static void log_fault(
 	struct vhu *vhu, const struct vhu_header *header, const struct vhu_fault_info *info)
 {
-	char name[32];
+	char name[32], range[48];
 
+	if (info->min == info->max)
+		snprintf(range, sizeof(range), "%" PRIu64, info->min);
+	else
+		snprintf(range, sizeof(range), "%" PRIu64 " to %" PRIu64, info->min, info->max);
 	log_limited(&vhu->limit, LOG_LEVEL_WARN,
-		"%s: closing the connection on %s: %s: %s is %" PRIu64 ", expected %" PRIu64
-		" to %" PRIu64,
+		"%s: closing the connection on %s: %s: %s is %" PRIu64 ", expected %s",
 		vdev_label(vhu->dev), vhu_where(vhu),
 		vhu_request_name(le32_get(header->request), name, sizeof(name)), info->what,
-		info->value, info->min, info->max);
+		info->value, range);
 }
 
 static void send_reply(struct vhu *vhu, uint32_t request, const void *payload, uint32_t bytes)
@@ -425,7 +428,7 @@ static void receive_failed(struct vhu *vhu, int code)
 	struct vhu_fault_info info;
 
 	if (code == -EPIPE)
-		log_limited(&vhu->limit, LOG_LEVEL_INFO, "%s: the front-end on %s is gone",
+		log_limited(&vhu->visits, LOG_LEVEL_INFO, "%s: the front-end on %s is gone",
 			vdev_label(vhu->dev), vhu_where(vhu));
 	else if (code == -EPROTO && vhu_check_header(header, &info))
 		log_fault(vhu, header, &info);
@@ -435,6 +438,11 @@ static void receive_failed(struct vhu *vhu, int code)
 			"most %d may be",
 			vdev_label(vhu->dev), vhu_where(vhu),
 			vhu->sock.num_fds + vhu->sock.num_surplus, VHU_FDS_MAX);
+	else if (code == -ELOOP)
+		log_limited(&vhu->limit, LOG_LEVEL_WARN,
+			"%s: closing the connection on %s: it sent a descriptor that is a "
+			"connection to this process",
+			vdev_label(vhu->dev), vhu_where(vhu));
 	else if (code == -ENFILE)
 		log_limited(&vhu->limit, LOG_LEVEL_WARN,
 			"%s: closing the connection on %s: descriptors were lost; is the limit of "
