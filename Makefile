@@ -21,14 +21,17 @@ deps = $(if $(filter yes,$(DEPS)),tools/deps.sh $(1) $(if $(findstring clang,$(C
 all:
 	@$(call deps,build)
 	@$(MAKE) --no-print-directory build
+	@echo '$(if $(SANITIZE),$(BUILDDIR)/src/bin,build)/ringside is ready; `make demo` shows it at work, `make help` lists the rest'
 
 # TARGET: what ninja makes; everything by default.
 build: $(BUILDDIR)/build.ninja
-	@ninja -C $(BUILDDIR) --quiet $(TARGET)
+	@ninja -C $(BUILDDIR) --quiet $(TARGET) >build/ninja.log || { cat build/ninja.log; exit 1; }
+	@grep -A9 'warning:' build/ninja.log || :
 	$(if $(SANITIZE),,@ln -sfn $(abspath $(BUILDDIR))/src/bin/ringside build/ringside)
 
 $(BUILDDIR)/build.ninja:
 	@mkdir -p build
+	@echo 'Building in $(BUILDDIR)'
 	@CC=$(CC) meson setup $(BUILDDIR) $(if $(SANITIZE),-Db_sanitize=$(SANITIZE)) $(MESON_ARGS) \
 		>build/setup.log || { cat build/setup.log >&2; rm -f $@; exit 1; }
 
@@ -45,7 +48,7 @@ demo:
 	@tools/demo $(BUILDDIR)/src/bin/ringside
 
 clean:
-	@rm -rf $(BUILDDIR) build/ringside build/setup.log
+	@rm -rf $(BUILDDIR) build/ringside build/*.log
 
 distclean:
 	@rm -rf build

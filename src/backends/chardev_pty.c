@@ -71,7 +71,7 @@ static int pty_open(struct chardev *chr, const struct chardev_config *config, st
 		return r;
 	chr->address = xstrdup(path);
 	chr->timer.fn = look;
-	log_info("chardev '%s' is the terminal %s", chr->id, path);
+	log_debug("chardev '%s' is the terminal %s", chr->id, path);
 	return chardev_set_fds(chr, &fd, err);
 }
 

@@ -229,7 +229,7 @@ int options_none_left(const char *what, struct json_object *args,
 		}
 	}
 	return err_set(err, -EINVAL, "%s has no option '%s'; it knows: %s", what,
-		json_object_iter_peek_name(&it), known);
+		json_object_iter_peek_name(&it), *known ? known : "none");
 }
 
 struct json_object *options_get(const struct option_spec *spec, const void *base)

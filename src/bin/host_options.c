@@ -118,7 +118,12 @@ static int parse_memory(struct host_options *o, struct err *err)
 
 	json_object_object_add(obj, "memory",
 		value_new_string(o->memory_text ? o->memory_text : HOST_DEFAULT_MEMORY));
-	return value_get_size(obj, "memory", &o->memory_bytes, err) < 0 ? -EINVAL : 0;
+	if (value_get_size(obj, "memory", &o->memory_bytes, err) >= 0)
+		return 0;
+	return err_set(err, -EINVAL,
+		"--memory '%s': expected a number of bytes, with K, M, G or T behind it if you "
+		"like",
+		o->memory_text);
 }
 
 static int parse_ready_fd(struct host_options *o, struct err *err)

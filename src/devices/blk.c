@@ -180,6 +180,9 @@ static int blk_realize(struct vdev *dev, struct err *err)
 		return err_set(err, -EINVAL,
 			"%s: size= is for a disk without storage; the size of '%s' is its own",
 			vdev_label(dev), blk->filename);
+	if (blk->serial && strlen(blk->serial) > BLK_ID_BYTES)
+		return err_set(err, -EINVAL, "%s: serial='%s' has %zu bytes: expected %d at most",
+			vdev_label(dev), blk->serial, strlen(blk->serial), BLK_ID_BYTES);
 	r = disk_open(&config, &blk->disk, err);
 	if (!r)
 		r = check_block_size(blk, err);
