@@ -200,17 +200,18 @@ static bool status_resets(struct vhu *vhu, const struct vhu_call *call)
 	return !le64_get(call->payload->u64.value) && !vdev_is_idle(vhu->dev);
 }
 
-/* A driver shows itself before it is done; whoever says FEATURES_OK without it made that up. */
+/*
+ * A driver shows itself before it is done. Whoever says FEATURES_OK without it, or all at once,
+ * made that up.
+ */
 static void learn_status_kind(struct vhu *vhu, uint8_t status)
 {
 	bool has_driver = status & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
 
 	if (vhu->status_kind != VHU_STATUS_UNKNOWN || !status)
 		return;
-	if (!has_driver)
-		vhu->status_kind = VHU_STATUS_COMPOSED;
-	else if (!(status & VIRTIO_STATUS_DRIVER_OK))
-		vhu->status_kind = VHU_STATUS_DRIVER;
+	vhu->status_kind = has_driver && !(status & VIRTIO_STATUS_DRIVER_OK) ? VHU_STATUS_DRIVER
+									     : VHU_STATUS_COMPOSED;
 	vhu->dev->view.status_known = !vhu_status_is_derived(vhu);
 }
 

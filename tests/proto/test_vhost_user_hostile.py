@@ -274,7 +274,7 @@ def heap_kib(host):
 def test_repeats_leave_nothing_behind(host, quiet):
     """A hundred thousand times the messages that leaked elsewhere."""
     sanitized = os.environ.get("RINGSIDE_SANITIZED")
-    rounds = 4000 if sanitized else 50000
+    rounds = 4000 if sanitized else 100000
     memory = Memory([(0, PAGE), (1 << 20, PAGE)])
     fds = [r.fd for r in memory.regions]
     table = regions((0, PAGE, 0, 0), (1 << 20, PAGE, 1 << 20, 0))
