@@ -20,6 +20,12 @@
 #include "base/cleanup.h"
 #include "base/host_open.h"
 
+/*
+ * One call moves no more: a file takes gigabytes at once, and nobody else on the loop has a turn
+ * until it did.
+ */
+#define CHARDEV_PIECE_BYTES (1u << 20)
+
 static void end_disarm(struct chardev *chr, struct chardev_end *end)
 {
 	loop_fd_del(&end->node);
@@ -158,8 +164,28 @@ int chardev_set_fds(struct chardev *chr, int *fd, struct err *err)
 	return 0;
 }
 
+/* The first entries that make a piece; @part stands for one that is larger. There is a byte. */
+static const struct iovec *first_piece(
+	const struct iovec *iov, unsigned int *num_iov, struct iovec *part)
+{
+	size_t left = CHARDEV_PIECE_BYTES;
+	unsigned int n;
+
+	/* Empty entries alone would look like the end. */
+	for (; !iov->iov_len; iov++)
+		(*num_iov)--;
+	for (n = 0; n < MIN(*num_iov, (unsigned int)IOV_MAX) && iov[n].iov_len <= left; n++)
+		left -= iov[n].iov_len;
+	*num_iov = MAX(n, 1u);
+	if (n)
+		return iov;
+	*part = (struct iovec){ iov->iov_base, CHARDEV_PIECE_BYTES };
+	return part;
+}
+
 ssize_t chardev_readv(struct chardev *chr, const struct iovec *iov, unsigned int num_iov)
 {
+	struct iovec part;
 	uint64_t room = 0;
 	unsigned int i;
 	ssize_t n;
@@ -170,13 +196,9 @@ ssize_t chardev_readv(struct chardev *chr, const struct iovec *iov, unsigned int
 	/* Without room a read would look like the end. */
 	if (!chr->is_open || chr->in.fd < 0 || !room)
 		return 0;
-	/* Empty entries first could do the same. */
-	while (!iov->iov_len) {
-		iov++;
-		num_iov--;
-	}
+	iov = first_piece(iov, &num_iov, &part);
 	do
-		n = readv(chr->in.fd, iov, (int)MIN(num_iov, (unsigned int)IOV_MAX));
+		n = readv(chr->in.fd, iov, (int)num_iov);
 	while (n < 0 && errno == EINTR);
 	if (n > 0)
 		return n;
@@ -200,6 +222,7 @@ static ssize_t write_some(struct chardev *chr, const struct iovec *iov, unsigned
 
 ssize_t chardev_writev(struct chardev *chr, const struct iovec *iov, unsigned int num_iov)
 {
+	struct iovec part;
 	uint64_t total = 0;
 	unsigned int i;
 	ssize_t n;
@@ -209,7 +232,8 @@ ssize_t chardev_writev(struct chardev *chr, const struct iovec *iov, unsigned in
 		total += iov[i].iov_len;
 	if (!chr->is_open || chr->out.fd < 0 || !total)
 		return (ssize_t)total;
-	n = write_some(chr, iov, MIN(num_iov, (unsigned int)IOV_MAX));
+	iov = first_piece(iov, &num_iov, &part);
+	n = write_some(chr, iov, num_iov);
 	if (n == -EFAULT)
 		return n;
 	if (n < 0 && n != -EAGAIN) {

@@ -115,18 +115,16 @@ static int open_server(struct chardev *chr, const struct chardev_config *config,
 	opts.mode = config->mode;
 	opts.group = config->group;
 	if (host_spec_fd(config->path, &n)) {
-		opts.fd = n < 0 ? -1 : fcntl(n, F_DUPFD_CLOEXEC, 3);
-		if (opts.fd < 0)
+		opts.fd = n;
+		if (n < 0 || fcntl(n, F_GETFD) < 0)
 			return err_set(err, -EBADF,
 				"'%s' is not open: expected fd=N with a listening unix socket that "
 				"the process was started with",
 				config->path);
 	}
 	r = listen_unix(&chr->listener, &opts, err);
-	if (r < 0) {
-		close_fd(&opts.fd);
+	if (r < 0)
 		return r;
-	}
 	chr->listen_node.fn = connection_waits;
 	chr->timer.fn = accept_again;
 	return 0;

@@ -163,6 +163,7 @@ static const struct disk_engine *choose_engine(const struct disk *disk)
 
 int disk_chan_open(struct disk *disk, struct loop *loop, struct disk_chan **ret, struct err *err)
 {
+	static struct log_limit limit;
 	struct disk_chan *chan = xnew(struct disk_chan);
 	struct err why = { 0 };
 	int r;
@@ -174,7 +175,8 @@ int disk_chan_open(struct disk *disk, struct loop *loop, struct disk_chan **ret,
 	chan->engine = choose_engine(disk);
 	r = chan->engine->open(chan, &why);
 	if (r < 0 && chan->engine == &disk_engine_uring && disk->aio_auto) {
-		log_warn("disk '%s': %s; this channel uses threads", disk->name, why.msg);
+		log_limited(&limit, LOG_LEVEL_WARN, "disk '%s': %s; this channel uses threads",
+			disk->name, why.msg);
 		chan->engine = &disk_engine_threads;
 		r = chan->engine->open(chan, &why);
 	}

@@ -110,6 +110,7 @@ static void *pool_main(void *arg)
 /* With pool.lock held. */
 static void start_thread(void)
 {
+	static struct log_limit limit;
 	sigset_t all, old;
 	pthread_attr_t attr;
 	int r;
@@ -124,7 +125,8 @@ static void start_thread(void)
 	if (!r)
 		pthread_setname_np(pool.threads[pool.num_threads++], "disk-pool");
 	else
-		log_warn("cannot start a thread for disk I/O: %s", strerror(r));
+		log_limited(&limit, LOG_LEVEL_WARN, "cannot start a thread for disk I/O: %s",
+			strerror(r));
 }
 
 void disk_pool_submit(struct disk_list *list)

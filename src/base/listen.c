@@ -183,7 +183,7 @@ static unsigned int port_of(int fd)
 	return got.any.sa_family == AF_INET6 ? ntohs(got.in6.sin6_port) : 0;
 }
 
-static int take_over(struct listener *l, int fd, struct err *err)
+static int share(struct listener *l, int fd, struct err *err)
 {
 	int listening = 0;
 	socklen_t len = sizeof(listening);
@@ -196,7 +196,10 @@ static int take_over(struct listener *l, int fd, struct err *err)
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 ||
 		fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return err_set(err, -errno, "cannot set up fd=%d: %s", fd, strerror(errno));
-	l->fd = fd;
+	/* Whoever names the number once more must not come to own, and close, what we listen on. */
+	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (l->fd < 0)
+		return err_set(err, -errno, "cannot duplicate fd=%d: %s", fd, strerror(errno));
 	l->port = port_of(fd);
 	return 0;
 }
@@ -207,7 +210,7 @@ int listen_unix(struct listener *l, const struct listen_options *opts, struct er
 
 	*l = (struct listener)LISTENER_INIT;
 	if (opts->fd >= 0) {
-		r = take_over(l, opts->fd, err);
+		r = share(l, opts->fd, err);
 		if (r == 0)
 			l->name = xasprintf("fd=%d", opts->fd);
 		return r;

@@ -55,7 +55,7 @@ struct listener {
 	}
 
 /*
- * Listens on @opts->path, or takes the socket @opts->fd over (it is closed by listen_close()). A
+ * Listens on @opts->path, or on a duplicate of the socket @opts->fd, which stays the caller's. A
  * socket file without a listener is replaced; one with a listener, or a file that is no socket,
  * fails with -EADDRINUSE or -EEXIST. The descriptor is non-blocking and close-on-exec.
  */

@@ -2,6 +2,7 @@
 /* Log lines on standard error, and a limit for those that others can provoke. */
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +37,8 @@ static void make_printable(char *s)
 static void log_write(enum log_level level, const char *fmt, va_list ap, unsigned int num_dropped)
 {
 	char text[LOG_LINE_BYTES - 128], line[LOG_LINE_BYTES], left_out[48] = "";
+	/* Ready means that a whole line fits: a pipe's PIPE_BUF is longer. */
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
 	bool tty = isatty(STDERR_FILENO);
 	ssize_t r;
 	int n;
@@ -47,6 +50,9 @@ static void log_write(enum log_level level, const char *fmt, va_list ap, unsigne
 	n = snprintf(line, sizeof(line), "%sringside: %s:%s %s%s\n",
 		tty ? log_levels[level].colour : "", log_levels[level].word,
 		tty && *log_levels[level].colour ? "\033[0m" : "", text, left_out);
+	/* Who does not read the log must not stop a loop: then the line is lost. */
+	if (poll(&room, 1, 0) <= 0)
+		return;
 	/* A log that cannot be written has nowhere to complain to. */
 	r = write(STDERR_FILENO, line, MIN((size_t)n, sizeof(line) - 1));
 	(void)r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One line a log message on standard error, written with a single write() so that lines of several
- * threads never mix. Callable from any thread. Colour only on a terminal.
+ * threads never mix. Callable from any thread. Colour only on a terminal. Never waits: what
+ * standard error does not take now is lost.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

@@ -67,12 +67,15 @@ static void on_signal(struct loop_fd *node, _unused_ uint32_t revents)
 /* Before the first thread, so that all of them leave these signals to the main loop. */
 static int catch_signals(struct host *host, struct err *err)
 {
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction before;
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	/* What was ignored when we were started (nohup) stays so; blocked, it would not be. */
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+			sigaddset(&set, signals[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	host->signals.fn = on_signal;

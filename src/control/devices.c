@@ -76,6 +76,9 @@ static int check_new(struct control *ctl, struct json_object *args, const char *
 	const char *driver = NULL, *bus = NULL;
 	int r = value_get_str(args, "driver", &driver, err);
 
+	/* Or the end would wait for devices that come as fast as others go. */
+	if (ctl->quitting)
+		return err_set(err, -ESHUTDOWN, "no device is added any more: this run is ending");
 	if (r < 0 || value_get_str(args, "id", ret_id, err) < 0 ||
 		value_get_str(args, "bus", &bus, err) < 0)
 		return -EINVAL;

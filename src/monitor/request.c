@@ -120,12 +120,14 @@ static int find_command(struct session *s, const char *name, const struct qapi_c
 
 void request_refuse(struct session *s, const struct err *err)
 {
+	static struct log_limit limit;
 	struct qapi_error error = { .class = QAPI_GENERIC_ERROR, .err = *err };
 
 	reply_error(s, &error);
 	/* Perhaps a web page that makes its browser post to us: it gets no second try. */
 	if (s->monitor->is_tcp && !s->negotiated) {
-		log_warn("monitor %s: a client that does not speak QMP was disconnected",
+		log_limited(&limit, LOG_LEVEL_WARN,
+			"monitor %s: a client that does not speak QMP was disconnected",
 			s->monitor->address);
 		session_kill(s);
 	}

@@ -44,7 +44,10 @@ void session_kill(struct session *s)
 
 static void drop(struct session *s, const char *why)
 {
-	log_warn("monitor %s: dropped a client that %s", s->monitor->address, why);
+	static struct log_limit limit;
+
+	log_limited(&limit, LOG_LEVEL_WARN, "monitor %s: dropped a client that %s",
+		s->monitor->address, why);
 	session_kill(s);
 }
 

@@ -289,7 +289,9 @@ void vdev_break(struct vdev *dev, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(dev->broken_reason, sizeof(dev->broken_reason), fmt, ap);
 	va_end(ap);
-	log_error("%s: %s; the device needs a reset", vdev_label(dev), dev->broken_reason);
+	/* A driver can reset and break it as often as it likes. */
+	log_limited(&dev->broken_limit, LOG_LEVEL_ERROR, "%s: %s; the device needs a reset",
+		vdev_label(dev), dev->broken_reason);
 	set_status(dev, dev->status | VIRTIO_STATUS_NEEDS_RESET);
 	vdev_sync(dev);
 	if (dev->transport && dev->transport->broken)

@@ -124,6 +124,7 @@ struct vdev {
 	bool realized;
 	bool broken;
 	char broken_reason[VQ_REASON_BYTES + 32]; /* "queue 0: ..." */
+	struct log_limit broken_limit;
 	bool vm_running;
 	unsigned int num_holds;
 	struct gmem *mem; /* the memory table at hand; may be NULL */

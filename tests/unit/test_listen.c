@@ -167,13 +167,17 @@ static void test_inherited(void **state)
 {
 	struct fixture *f = *state;
 	struct listen_options opts = { .path = f->path, .fd = -1 };
-	struct listener first = LISTENER_INIT, second = LISTENER_INIT;
+	struct listener first = LISTENER_INIT, second = LISTENER_INIT, third = LISTENER_INIT;
 	struct err err = { { 0 } };
 	int client, served;
 
 	assert_int_equal(listen_unix(&first, &opts, &err), 0);
-	opts = (struct listen_options){ .fd = dup(first.fd) };
+	opts = (struct listen_options){ .fd = first.fd };
 	assert_int_equal(listen_unix(&second, &opts, &err), 0);
+	/* Named twice, it has no owner who could close it under the other. */
+	assert_int_equal(listen_unix(&third, &opts, &err), 0);
+	assert_true(second.fd != first.fd && third.fd != first.fd && third.fd != second.fd);
+	listen_close(&third);
 	assert_int_equal(listen_accept(&second), -EAGAIN);
 	client = dial(f->path);
 	served = listen_accept(&second);
