@@ -129,6 +129,7 @@ static const struct {
 	{ { 0, 1, 1, 1, 0 }, 3, 3, 3, 0, 0 },
 	{ { 0, 1, 1, 1, 0 }, 4, 3, -1, 3, 3 },
 	{ { 0, 2, 2, 0 }, 0, 1, 0, 4, 2 },
+	{ { 9, 9, 9, 0, 1, 1, 0 }, 3, 16, -1, 2, 2 },
 };
 
 static void test_cut_tail(void **state)
@@ -137,7 +138,7 @@ static void test_cut_tail(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(tails); i++) {
-		struct iovec tail[4];
+		struct iovec tail[16];
 		struct pieces p;
 		size_t total;
 

@@ -93,6 +93,7 @@ static void test_held_out_of_order(void **state)
 {
 	static const uint16_t order[] = { 5, 0, 7, 2, 1, 6, 3, 4 };
 	struct test_device *td;
+	uint64_t now = 0;
 	struct fix f;
 	uint16_t i;
 
@@ -109,14 +110,19 @@ static void test_held_out_of_order(void **state)
 	for (i = 0; i < 8; i++) {
 		struct vq_inflight in;
 
+		if (i % 2 == 0)
+			now = now_ns();
 		assert_true(vq_read_inflight(f.vq, order[i], &in));
 		assert_int_equal(in.head, order[i]);
 		assert_int_equal(in.writable_bytes, 64);
 		assert_true(chain_put(td->held[order[i]], "xyz", order[i] % 4u));
 		vq_complete(f.vq, td->held[order[i]]);
 		assert_false(vq_read_inflight(f.vq, order[i], &in));
-		if (i % 2)
+		if (i % 2) {
 			pump(&f);
+			/* An answer is progress as well. */
+			assert_true(view(&f).progress_ns >= now);
+		}
 	}
 	td->num_held = 0;
 	assert_int_equal(used_idx(&f), 8);

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/net_tstamp.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -147,6 +149,23 @@ static int full_pipe(int *other)
 	return pair[0];
 }
 
+/* Ready for its error queue, with nothing to read: a transmit timestamp waits there. */
+static int error_queue(int *other)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int on = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int sink = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(to);
+
+	*other = sink;
+	assert_int_equal(bind(sink, (void *)&to, len), 0);
+	assert_int_equal(getsockname(sink, (void *)&to, &len), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &on, sizeof(on)), 0);
+	assert_int_equal(sendto(fd, "x", 1, 0, (void *)&to, len), 1);
+	return fd;
+}
+
 static const struct {
 	const char *name;
 	int (*make)(int *other);
@@ -156,6 +175,7 @@ static const struct {
 	{ "pipe whose writer went", closed_pipe, false },
 	{ "the writer's end of a pipe", wrong_end, false },
 	{ "a socket that is nobody's", listening, false },
+	{ "a socket with an error queue", error_queue, false },
 	{ "packets", datagrams, true },
 	{ "pipe with much in it", full_pipe, true },
 };

@@ -126,9 +126,12 @@ static unsigned int num_fifo;
 static enum serve_verdict hold_some(struct vdev *dev, struct vq *vq, struct chain *c)
 {
 	uint8_t bytes[PAYLOAD];
+	size_t i;
 
 	(void)dev;
-	must(chain_take(c, bytes, sizeof(bytes)), "payload is there");
+	/* Byte by byte, so that what inspection might mix takes its time. */
+	for (i = 0; i < sizeof(bytes); i++)
+		must(chain_take(c, bytes + i, 1), "payload is there");
 	if (num_fifo == HOLD) {
 		struct chain *oldest = fifo[0];
 
