@@ -200,7 +200,8 @@ def test_size_is_the_front_ends(host, path):
     with host.qmp() as qmp:
         for size in (2, 4, 64, 1024, 32768):
             with Front(path, size=size, memory=Memory([(0, 64 << 20)])) as front:
-                ring = qmp.command("x-query-virtio-queue-status", path=PATH.format("disk0"), queue=0)
+                ring = qmp.command("x-query-virtio-queue-status", path=PATH.format("disk0"),
+                                   queue=0)
                 assert ring["vring-num"] == size
                 if size > 2:
                     read_sector(front)
@@ -294,7 +295,7 @@ def test_features_ok_is_refused_for_what_was_not_offered(path):
 
 
 def qemu_start(front, base):
-    """QEMU 7.2 with STATUS: it composes the byte by itself, and enables before it says DRIVER_OK."""
+    """QEMU 7.2 with STATUS: it composes the byte, and enables before it says DRIVER_OK."""
     front.set_features(FEATURES)
     if not front.get_status() & FEATURES_OK:
         front.set_status(front.get_status() | FEATURES_OK)

@@ -11,8 +11,8 @@ import pytest
 from lib.memory import USER_OFFSET, Memory
 from lib.process import wait_until
 from lib.ringside import serve
-from lib.vhost_user import (F_PROTOCOL, F_VERSION_1, NEED_REPLY, VERSION, Front, Proto, Refused, Req,
-                            VhostUser)
+from lib.vhost_user import (F_PROTOCOL, F_VERSION_1, NEED_REPLY, VERSION, Front, Proto, Refused,
+                            Req, VhostUser)
 
 PAGE = 4096
 ALL = 1 << Proto.MQ | 1 << Proto.REPLY_ACK | 1 << Proto.BACKEND_REQ | 1 << Proto.CONFIG | \
@@ -121,7 +121,8 @@ MALFORMED = [
     ("configuration of 4 GiB", Req.GET_CONFIG, config(0, 0xffffffff), 0, VERSION, None),
     ("configuration size lies", Req.SET_CONFIG, config(0, 8, b"abcd"), 0, VERSION, None),
     # Queue indices, never cut down to fewer bits.
-    *[(f"queue {index:#x} in {request.name}", request, state(index, 1), 0, VERSION | NEED_REPLY, None)
+    *[(f"queue {index:#x} in {request.name}", request, state(index, 1), 0, VERSION | NEED_REPLY,
+       None)
       for request in (Req.SET_VRING_NUM, Req.SET_VRING_BASE, Req.GET_VRING_BASE,
                       Req.SET_VRING_ENABLE) for index in (1, 0x10000, 0xffffffff)],
     *[(f"queue {index:#x} in SET_VRING_ADDR", Req.SET_VRING_ADDR,
