@@ -20,6 +20,8 @@
 /* How long until we dial again: doubled each time up to the maximum. */
 #define REDIAL_MIN_MS 100
 #define REDIAL_MAX_MS 5000
+/* How long until we accept again, where the kernel gave us no descriptor. */
+#define ACCEPT_AGAIN_MS 500
 
 #define FIELD(name) offsetof(struct vhost_user_config, name)
 
@@ -167,6 +169,16 @@ static bool first_is_gone(const struct vhu *vhu)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
+/* No descriptor is left, most likely: who waits would wake the loop again and again. */
+static void accept_later(struct vhu *vhu, int code)
+{
+	log_limited(&vhu->limit, LOG_LEVEL_WARN, "%s: cannot accept a front-end on %s: %s",
+		vdev_label(vhu->dev), vhu_where(vhu), strerror(-code));
+	loop_fd_events(&vhu->accept_node, 0);
+	loop_timer_set(
+		vhu->dev->main_loop, &vhu->redial, now_ns() + ACCEPT_AGAIN_MS * NSEC_PER_MSEC);
+}
+
 static void on_accept(struct loop_fd *node, uint32_t revents)
 {
 	struct vhu *vhu = container_of(node, struct vhu, accept_node);
@@ -184,9 +196,7 @@ static void on_accept(struct loop_fd *node, uint32_t revents)
 	fd = listen_accept(&vhu->listener);
 	if (fd < 0) {
 		if (fd != -EAGAIN)
-			log_limited(&vhu->limit, LOG_LEVEL_WARN,
-				"%s: cannot accept a front-end on %s: %s", vdev_label(vhu->dev),
-				vhu_where(vhu), strerror(-fd));
+			accept_later(vhu, fd);
 		return;
 	}
 	if (vhu->connected) {
@@ -205,9 +215,13 @@ static int dial(struct vhu *vhu, struct err *err);
 
 static void on_redial(struct loop_timer *timer)
 {
+	struct vhu *vhu = container_of(timer, struct vhu, redial);
 	struct err err;
 
-	dial(container_of(timer, struct vhu, redial), &err);
+	if (vhu->dial)
+		dial(vhu, &err);
+	else
+		loop_fd_events(&vhu->accept_node, EPOLLIN);
 }
 
 /* Nobody there, or not yet: that passes. */

@@ -57,7 +57,7 @@ struct vhu {
 	struct listener listener;
 	struct loop_fd accept_node;
 	char *dial; /* NULL: we listen */
-	struct loop_timer redial;
+	struct loop_timer redial; /* or accepts again */
 	uint64_t redial_ms;
 	struct log_limit limit;
 	struct log_limit visits; /* comings and goings: nobody is to blame */

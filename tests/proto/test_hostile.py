@@ -143,6 +143,33 @@ def test_a_listening_descriptor_named_twice_has_no_owner(tmp_path):
             folder.remove()
 
 
+def cpu_seconds(host):
+    with open(f"/proc/{host.process.pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_no_descriptor_left_for_a_front_end(tmp_path):
+    """It waits for one, and nobody burns a processor meanwhile; the rest goes on."""
+    with serve(tmp_path, "virtio-blk,id=disk0,size=1M", "virtio-rng,id=r0") as host:
+        pid = host.process.pid
+        with Front(host.socket("disk0")) as front:
+            qmp = host.qmp()
+            used = set(os.listdir(f"/proc/{pid}/fd"))
+            lowest = next(n for n in range(len(used) + 1) if str(n) not in used)
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, hard))
+            with VhostUser(host.socket("r0")) as late:
+                before = cpu_seconds(host)
+                time.sleep(1)
+                assert cpu_seconds(host) - before < 0.5, "a loop that spins"
+                assert qmp.command("query-status")["running"]
+                assert "error" in qmp.execute("object-add", {"qom-type": "iothread", "id": "io0"})
+                Blk(front).write(0, b"x" * 512)
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+                assert late.get_features()
+
+
 def test_no_device_is_added_to_what_ends(tmp_path):
     with serve(tmp_path) as host:
         qmp = host.qmp()
