@@ -9,7 +9,7 @@
 #include <sched.h>
 
 #define NUM	  64
-#define CHAINS	  20000
+#define CHAINS	  40000
 #define PAYLOAD	  32 /* readable bytes of each: all of them stand in the snapshot */
 #define BUFFER(h) (DATA_AT + (h)*256u)
 
@@ -233,7 +233,7 @@ static void disturb(struct fix *f, unsigned int round)
 static void look_while_running(bool disturbing)
 {
 	struct guest g = { .num_free = NUM };
-	unsigned int round = 0, num_seen = 0;
+	unsigned int round = 0, num_seen = 0, i;
 	struct vq_view last = { 0 }, v;
 	struct fix f;
 
@@ -243,8 +243,10 @@ static void look_while_running(bool disturbing)
 		g.free[round] = (uint16_t)round;
 	assert_int_equal(pthread_create(&g.thread, NULL, guest_main, &g), 0);
 	for (round = 1; !g.done && !num_faults; round++) {
-		if (vq_read_view(f.vq, &v))
-			check_view(&v, &last, 0);
+		/* Many looks, so that some fall into the moments in which the owner writes. */
+		for (i = 0; i < 200; i++)
+			if (vq_read_view(f.vq, &v))
+				check_view(&v, &last, 0);
 		num_seen += check_inflight(f.vq);
 		loop_run_once(&f.loop, 0);
 		if (disturbing)
