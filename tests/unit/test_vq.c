@@ -353,7 +353,7 @@ static void wait_for_used(struct fix *f, volatile struct vring_used *ring, uint1
 /* Each queue on a loop of its own; stopped and started again and again while chains come. */
 static void test_queues_on_several_loops(void **state)
 {
-	struct vdev_class cls = test_class;
+	static struct vdev_class cls;
 	struct loop loops[LOOPS];
 	struct ring rings[LOOPS];
 	struct err err = { 0 };
@@ -361,10 +361,12 @@ static void test_queues_on_several_loops(void **state)
 	unsigned int i, round;
 
 	(void)state;
+	cls = test_class;
 	cls.serve = check_loop;
 	fix_class = &cls;
 	fix_num_queues = LOOPS;
 	fix_init(&f, 0, 0);
+	fix_num_queues = 1;
 	vdev_set_mem(f.dev, f.mem);
 	for (i = 0; i < LOOPS; i++) {
 		assert_int_equal(loop_init(&loops[i], "io", &err), 0);
@@ -401,6 +403,46 @@ static void test_queues_on_several_loops(void **state)
 	}
 }
 
+static unsigned int served_before_other;
+
+static enum serve_verdict note_turns(struct vq *vq, struct chain *c)
+{
+	struct test_device *td = container_of(vq->dev, struct test_device, dev);
+
+	(void)c;
+	if (vq->index == 1)
+		served_before_other = td->num_served - 1;
+	return SERVE_DONE;
+}
+
+/* A queue with much to do gives the others their turn. */
+static void test_turns(void **state)
+{
+	struct ring other;
+	struct fix f;
+	unsigned int i;
+
+	(void)state;
+	fix_class = &test_class;
+	fix_num_queues = 2;
+	fix_init(&f, 1024, 0);
+	fix_num_queues = 1;
+	test_device(&f)->serve = note_turns;
+	other = make_ring(&f, 1, &f.loop);
+	vdev_sync(f.dev);
+	pump(&f);
+	for (i = 0; i < 1000; i++) {
+		set_desc(&f, DESC_AT, i, DATA_AT, 16, WRITE, 0);
+		offer(&f, (uint16_t)i);
+	}
+	other.avail->idx = le16_make(1);
+	assert_int_equal(eventfd_write(f.kick, 1), 0);
+	assert_int_equal(eventfd_write(f.dev->queues[1].kick_fd, 1), 0);
+	wait_for_used(&f, used(&f), 1000);
+	assert_true(served_before_other <= VQ_BUDGET);
+	fix_deinit(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_swapping_descriptors),
 		cmocka_unit_test(test_new_call_is_signalled),
 		cmocka_unit_test(test_queues_on_several_loops),
+		cmocka_unit_test(test_turns),
 	};
 
 	/* As the program does. */
