@@ -56,8 +56,8 @@ static void set_status(struct vdev *dev, uint8_t status)
 
 static bool should_run(const struct vdev *dev, const struct vq *vq)
 {
-	return dev->realized && vq->enabled && vq->has_kick && !dev->num_holds &&
-	       !dev->broken && dev->vm_running && (dev->status & VIRTIO_STATUS_DRIVER_OK);
+	return dev->realized && vq->enabled && vq->has_kick && !dev->num_holds && !dev->broken &&
+	       dev->vm_running && (dev->status & VIRTIO_STATUS_DRIVER_OK);
 }
 
 bool vdev_is_idle(const struct vdev *dev)
