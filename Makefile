@@ -21,7 +21,7 @@ deps = $(if $(filter yes,$(DEPS)),tools/deps.sh $(1) $(if $(findstring clang,$(C
 all:
 	@$(call deps,build)
 	@$(MAKE) --no-print-directory build
-	@echo '$(if $(SANITIZE),$(BUILDDIR)/src/bin,build)/ringside is ready; `make demo` shows it at work, `make help` lists the rest'
+	@echo '$(if $(SANITIZE),$(BUILDDIR)/src/bin,build)/ringside is ready; next: make demo'
 
 # TARGET: what ninja makes; everything by default.
 build: $(BUILDDIR)/build.ninja

@@ -248,6 +248,10 @@ static int open_all(struct host *host, struct err *err)
 		r = open_monitors(host, err);
 	if (!r && o->machine)
 		r = start_guest(host, err);
+	/* A guest's terminal is the guest's; who serves says that it does. */
+	if (!r && !o->machine)
+		log_info("ready; 'ringside info%s%s' looks into it", o->name ? " --qmp " : "",
+			o->name ? o->name : "");
 	return r ? r : ready_tell(o->ready_fd, err);
 }
 
