@@ -10,8 +10,8 @@ import pytest
 from lib.memory import Memory
 from lib.process import PATIENCE, wait_until
 from lib.split_ring import AVAIL_NO_INTERRUPT, INDIRECT, NEXT, WRITE
-from lib.vhost_user import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, Closed, Proto, \
-    signalled
+from lib.vhost_user import (ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, Closed,
+                            Proto, signalled)
 from lib.virtio import BLK_S_OK, BLK_T_GET_ID, BLK_T_IN, SECTOR, Blk, rng_read
 
 MIB = 1 << 20
@@ -34,7 +34,8 @@ def queue_of(qmp, device, queue=0):
 
 
 def flag_names(status):
-    return {s.partition(":")[0].replace("VIRTIO_CONFIG_S_", "") for s in status["status"]["statuses"]}
+    return {s.partition(":")[0].replace("VIRTIO_CONFIG_S_", "")
+            for s in status["status"]["statuses"]}
 
 
 @pytest.mark.parametrize("size", [1 << n for n in range(11)] + [32768])
@@ -493,7 +494,7 @@ def test_descriptors_do_not_leak(start, way, image):
             reset(way, front)
 
     def settled():
-        wait_until(lambda: not status_of(qmp, "r")["started"] and not status_of(qmp, "d")["started"],
+        wait_until(lambda: not any(status_of(qmp, d)["started"] for d in ("r", "d")),
                    "the end of the drivers")
         # Both connections are closed when another one is accepted.
         for device in ("r", "d"):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""virtio-blk over the wire on what the host really has: both engines, a block device, a disk without
-storage, and an image that somebody else holds."""
+"""virtio-blk over the wire on what the host really has: both engines, a block device, a disk
+without storage, and an image that somebody else holds."""
 import os
 import random
 import shutil
@@ -100,8 +100,8 @@ def block_device(image):
         pytest.skip("a loop device needs root")
     if not shutil.which("losetup"):
         pytest.skip("losetup is missing (package mount)")
-    made = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True,
-                          check=False)
+    made = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True,
+                          text=True, check=False)
     if made.returncode:
         pytest.skip(f"no loop device: {made.stderr.strip()}")
     yield made.stdout.strip()
