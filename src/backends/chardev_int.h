@@ -46,7 +46,8 @@ struct chardev {
 	bool is_socket;
 	struct listener listener;
 	struct loop_fd listen_node;
-	struct loop_timer timer; /* pty: look for a peer; socket: accept again */
+	struct loop_timer timer; /* pty: look for a peer; socket: look at the listener again */
+	int left_unread; /* by a peer that is gone, when its successor came */
 };
 
 extern const struct chardev_class chardev_class_stdio, chardev_class_pty, chardev_class_socket;

@@ -2,7 +2,8 @@
 /*
  * A unix stream socket, as server or as client. A server has one peer at a time: who comes while
  * one is there is turned away with a log line; who comes after one that has hung up gets its place,
- * once what that one sent has been read.
+ * once what that one sent has been read. Where it is not read (a guest that has not opened its
+ * console), what is left of it is dropped after a while, or nobody could ever look in again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,8 @@
 
 /* After an accept that failed for want of descriptors or memory. */
 #define ACCEPT_AGAIN_MS 1000
+/* So long may nothing be read of what a peer has left while its successor waits. */
+#define LEFT_UNREAD_MS 1000
 
 static void watch_listener(struct chardev *chr)
 {
@@ -31,26 +34,22 @@ static void watch_listener(struct chardev *chr)
 		log_limited(&chr->limit, LOG_LEVEL_ERROR, "chardev '%s': %s", chr->id, err.msg);
 }
 
-static void accept_again(struct loop_timer *timer)
-{
-	watch_listener(container_of(timer, struct chardev, timer));
-}
-
-static bool has_unread(struct chardev *chr)
+static int num_unread(struct chardev *chr)
 {
 	int unread = 0;
 
 	ioctl(chr->in.fd, FIONREAD, &unread);
-	return unread > 0;
+	return unread;
 }
 
 static void socket_hangup(struct chardev *chr, bool output)
 {
 	/* What it said before it went is still heard; what is written meanwhile is dropped. */
-	if (output && has_unread(chr)) {
+	if (output && num_unread(chr)) {
 		chardev_end_close(chr, &chr->out);
 		return;
 	}
+	chr->left_unread = 0;
 	chardev_set_open(chr, false);
 	chardev_end_close(chr, &chr->in);
 	/* The work of a writer that waited for this peer stays queued: it may write on. */
@@ -63,6 +62,21 @@ static bool peer_has_hung_up(struct chardev *chr)
 	struct pollfd p = { .fd = chr->in.fd, .events = POLLRDHUP };
 
 	return poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR);
+}
+
+/* After an accept that failed, or with a successor waiting for what its predecessor left. */
+static void look_again(struct loop_timer *timer)
+{
+	struct chardev *chr = container_of(timer, struct chardev, timer);
+
+	if (chr->left_unread && num_unread(chr) >= chr->left_unread) {
+		log_limited(&chr->limit, LOG_LEVEL_WARN,
+			"chardev '%s': %d bytes of a peer that left are not read; dropped for the "
+			"next one",
+			chr->id, num_unread(chr));
+		socket_hangup(chr, false);
+	}
+	watch_listener(chr);
 }
 
 static void take_connection(struct chardev *chr)
@@ -96,9 +110,12 @@ static void connection_waits(struct loop_fd *node, uint32_t revents)
 	struct chardev *chr = container_of(node, struct chardev, listen_node);
 	(void)revents;
 	if (chr->is_open && peer_has_hung_up(chr)) {
-		if (has_unread(chr)) {
+		chr->left_unread = num_unread(chr);
+		if (chr->left_unread) {
 			/* First come, first served: watched again by socket_hangup(). */
 			loop_fd_del(node);
+			loop_timer_set(
+				chr->loop, &chr->timer, now_ns() + LEFT_UNREAD_MS * NSEC_PER_MSEC);
 			return;
 		}
 		socket_hangup(chr, false);
@@ -126,7 +143,7 @@ static int open_server(struct chardev *chr, const struct chardev_config *config,
 	if (r < 0)
 		return r;
 	chr->listen_node.fn = connection_waits;
-	chr->timer.fn = accept_again;
+	chr->timer.fn = look_again;
 	return 0;
 }
 

@@ -102,6 +102,32 @@ static void test_successor(void **state)
 }
 
 /* An answer to one that has gone loses the answer, not what it said. */
+/* Nobody reads what the first one left: the next one is served all the same. */
+static void test_successor_of_one_unread(void **state)
+{
+	struct user u;
+	int a, b;
+
+	(void)state;
+	user_init(&u, server_config());
+	chardev_want_read(u.chr, false);
+	a = dial(tmpdir_file("sock"));
+	run_until(u.events[0]);
+	say(a, "lost");
+	close(a);
+	b = dial(tmpdir_file("sock"));
+	say(b, "kept");
+	run_until(strlen(u.events) == 3);
+	assert_string_equal(u.events, "OCO");
+	assert_int_equal(user_write(&u, "hello"), 5);
+	assert_reads(b, "hello");
+	chardev_want_read(u.chr, true);
+	run_until(u.len == 4);
+	assert_string_equal(u.text, "kept");
+	close(b);
+	user_deinit(&u);
+}
+
 static void test_answer_to_one_that_left(void **state)
 {
 	struct user u;
@@ -398,6 +424,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_server),
 		cmocka_unit_test(test_successor),
+		cmocka_unit_test(test_successor_of_one_unread),
 		cmocka_unit_test(test_answer_to_one_that_left),
 		cmocka_unit_test(test_slow_peer),
 		cmocka_unit_test(test_pause_and_attach_again),
