@@ -287,7 +287,7 @@ static void finish_chain(struct walk *w)
 		&c->readable_bytes, (uint32_t)w->readable_bytes, memory_order_relaxed);
 	atomic_store_explicit(
 		&c->writable_bytes, (uint32_t)w->writable_bytes, memory_order_relaxed);
-	w->vq->count.descs += w->num_descs;
+	c->num_loaded = w->num_descs;
 }
 
 /* Does a chain wait? Reads the driver's index only where the last one read is used up. */

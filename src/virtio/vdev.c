@@ -321,7 +321,9 @@ void vdev_set_driver_features(struct vdev *dev, struct virtio_features features)
 	static struct log_limit limit;
 	struct virtio_features extra = virtio_features_without(features, dev->device_features);
 
-	dev->driver_features = features;
+	/* Running queues read the word: the same one again leaves it alone. */
+	if (memcmp(&dev->driver_features, &features, sizeof(features)) != 0)
+		dev->driver_features = features;
 	if (extra.word[0] && extra.word[0] != dev->view.unoffered_features)
 		log_limited(&limit, LOG_LEVEL_WARN,
 			"%s: the driver accepted features 0x%" PRIx64 " that were not offered",

@@ -129,6 +129,7 @@ static void take_chain(struct vq *vq, struct chain *c, enum serve_verdict verdic
 {
 	vq->ops->advance(vq, c);
 	vq->count.popped++;
+	vq->count.descs += c->num_loaded;
 	if (verdict == SERVE_HELD && !c->done_early) {
 		c->held = true;
 		vq->inuse++;

@@ -70,6 +70,7 @@ struct vq_counters {
 	uint64_t calls; /* interrupts sent */
 	uint64_t calls_suppressed; /* that the driver did not want */
 	uint64_t calls_full; /* that a full call descriptor did not take: one is pending there */
+	uint64_t calls_lost; /* that it refused: its other end is gone, say */
 	uint64_t empty_runs; /* woken with nothing to do */
 };
 

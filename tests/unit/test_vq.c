@@ -66,6 +66,8 @@ static void test_full_call_socket(void **state)
 	close(pair[1]);
 	push_one(&f, 0, DATA_AT, 16, WRITE);
 	assert_int_equal(used_idx(&f), 2002);
+	assert_int_equal(view(&f).counters.calls_lost, 1);
+	assert_int_equal(view(&f).counters.calls_full, after.calls_full);
 	assert_false(f.dev->broken);
 	fix_deinit(&f);
 }
