@@ -153,8 +153,11 @@ static int bind_path(struct listener *l, const struct listen_options *opts, stru
 		0)
 		return err_set(err, -errno, "cannot set the mode of a socket: %s", strerror(errno));
 	if (bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_set(
-			err, -errno, "cannot make socket '%s': %s", opts->path, strerror(errno));
+		return err_set(err, -errno, "cannot make socket '%s': %s%s", opts->path,
+			strerror(errno),
+			errno == ENOENT	  ? "; make its folder first"
+			: errno == EACCES ? "; choose a folder that you may write to"
+					  : "");
 	l->path = xstrdup(opts->path);
 	identify(l->path, &l->dev, &l->ino, &l->birth_ns);
 	r = set_owner(opts, l->path, err);

@@ -209,7 +209,7 @@ static const struct {
 	{ "vhost device has not started", "no vhost back-end serves this device; see 'queue'" },
 	{ "Invalid virtqueue number", "num-vqs of 'status' says how many there are" },
 	{ "is not a realized VirtIODevice", "'ringside info virtio' lists the paths" },
-	{ "is not a VirtIODevice", "'ringside info virtio' lists the paths" },
+	{ "is not a VirtIO", "'ringside info virtio' lists the paths" },
 };
 
 static int add_hint(int code, struct err *err)

@@ -33,7 +33,7 @@ BAD_LINES = [
     (["serve", "--device", '{{"driver":"virtio-rng"'], 1, "JSON"),
     (["serve", "--device", "virtio-blk,listen={d}/a,filename={d}/nope"], 1, "cannot open"),
     (["serve", "--device", "virtio-blk,listen={d}/a"], 1, "filename"),
-    (["serve", "--device", "virtio-rng,listen={d}/nope/a"], 1, "cannot make socket"),
+    (["serve", "--device", "virtio-rng,listen={d}/nope/a"], 1, "make its folder first"),
     (["serve", "--device", "virtio-rng,listen={d}/busy"], 1, "in use"),
     (["serve", "--device", "virtio-rng,listen={d}/file"], 1, "{d}/file"),
     (["serve", "--device", "virtio-rng,id=r,listen={d}/a",

@@ -7,8 +7,10 @@
 
 #include <signal.h>
 
+#include "base/alloc.h"
 #include "inspect/element.h"
 #include "qom/qom.h"
+#include "inspect/sources.h"
 #include "inspect/virtio.h"
 #include "mem/guard.h"
 
@@ -328,6 +330,64 @@ static void test_nothing_is_touched(void **state)
 	fix_deinit(&f);
 }
 
+/* The note of @member, "" where it has none. The caller frees it. */
+static char *note_of(struct qom_object *root, const char *member)
+{
+	struct VirtioMemberInfoList list = { 0 };
+	struct err err = { 0 };
+	char *note = NULL;
+
+	assert_int_equal(inspect_sources(root, "/t0", &list, &err), 0);
+	for (size_t i = 0; i < list.num; i++)
+		if (!strcmp(list.items[i]->member, member))
+			note = xstrdup(list.items[i]->note ? list.items[i]->note : "");
+	qapi_clear_VirtioMemberInfoList(&list);
+	assert_non_null(note);
+	return note;
+}
+
+static void expect_note(struct qom_object *root, const char *member, const char *part)
+{
+	char *note = note_of(root, member);
+
+	print_message("# %s: %s\n", member, note);
+	if (*part)
+		assert_non_null(strstr(note, part));
+	else
+		assert_string_equal(note, "");
+	free(note);
+}
+
+static void test_notes_of_sources(void **state)
+{
+	struct test_device *td;
+	struct qom_object *root;
+	struct fix f;
+
+	(void)state;
+	fix_init(&f, NUM, 0);
+	root = tree_of(&f);
+	td = test_device(&f);
+	expect_note(root, "queue.0.queue-index", "its role is requestq");
+	expect_note(root, "queue.0.inuse", "");
+	td->verdict = SERVE_HELD;
+	offer_indirect(&f, 3);
+	kick(&f);
+	/* The type's own words; a lie in memory changes nothing, the device has loaded it. */
+	memset(ram(&f, TABLE_AT + 3 * 64), 0xff, 32);
+	expect_note(root, "queue.0.inuse", "one in flight is head 3, 512 random bytes wanted");
+	vq_complete(f.vq, td->held[0]);
+	td->num_held = 0;
+	pump(&f);
+	expect_note(root, "queue.0.inuse", "");
+	expect_note(root, "broken", "");
+	vq_break(f.vq, "descriptor 7 is beyond 3");
+	pump(&f);
+	expect_note(root, "broken", "queue 0: descriptor 7 is beyond 3");
+	qom_free(root);
+	fix_deinit(&f);
+}
+
 struct refusal {
 	const char *path;
 	uint16_t queue;
@@ -409,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_truncated_file),
 		cmocka_unit_test(test_rings_outside_memory),
 		cmocka_unit_test(test_nothing_is_touched),
+		cmocka_unit_test(test_notes_of_sources),
 		cmocka_unit_test(test_refusals),
 	};
 
