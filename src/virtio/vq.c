@@ -92,10 +92,11 @@ static void send_call(struct vq *vq)
 		return;
 	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
 		vq->count.calls++;
-	else
-		/* Full: the driver has one pending that it did not take yet. Nobody waits for it.
-		 */
+	else if (errno == EAGAIN)
+		/* The driver has one pending that it did not take yet. Nobody waits for it. */
 		vq->count.calls_full++;
+	else
+		vq->count.calls_lost++;
 }
 
 /* Shows what was pushed, calls where that is wanted, and publishes for inspection. */
