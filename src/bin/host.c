@@ -118,7 +118,15 @@ static int add_all(struct host *host, const char *option, const struct cmd_list 
 		if (!r)
 			r = add(host->control, args, err);
 		if (r < 0)
-			return err_prefix(err, r, "%s %s", option, list->values[i]);
+			err_prefix(err, r, "%s %s", option, list->values[i]);
+		/* The interface's sentence cannot say what there is on a command line. */
+		if (r < 0 && strstr(err->msg, "not a valid device model name")) {
+			_cleanup_free_ char *sentence = xstrdup(err->msg);
+
+			err_set(err, r, "%s; '%s help' lists them", sentence, option);
+		}
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
