@@ -35,6 +35,7 @@ void disk_free(struct disk *disk)
 	if (disk->fd >= 0 && disk->kind == DISK_FILE)
 		disk_unlock(disk->fd);
 	close_fd(&disk->fd);
+	disk_pool_free(disk->pool);
 	free(disk->name);
 	free(disk);
 }
@@ -257,6 +258,7 @@ int disk_open(const struct disk_config *config, struct disk **ret, struct err *e
 	int r;
 
 	disk->fd = -1;
+	disk->pool = disk_pool_new();
 	disk->kind = config->kind;
 	disk->read_only = config->read_only;
 	disk->writeback = config->writeback;

@@ -26,7 +26,7 @@ enum disk_kind {
 enum disk_aio {
 	DISK_AIO_AUTO, /* io_uring, or threads where the kernel refuses it */
 	DISK_AIO_URING, /* disk_open() fails where the kernel refuses it */
-	DISK_AIO_THREADS, /* a small pool of threads that all channels of the process share */
+	DISK_AIO_THREADS, /* a few threads that all channels of the disk share */
 };
 
 struct disk_config {
@@ -80,6 +80,7 @@ struct disk {
 	uint32_t discard_granularity_bytes; /* 0: unknown */
 	enum disk_aio aio; /* what it really is: never DISK_AIO_AUTO */
 	/* The rest is the room's own. */
+	struct disk_pool *pool;
 	bool skip_zeroes;
 	bool aio_auto; /* io_uring was not insisted on */
 	int fd; /* of the image; of /dev/zero for DISK_NULL */

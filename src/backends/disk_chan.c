@@ -184,7 +184,7 @@ int disk_chan_open(struct disk *disk, struct loop *loop, struct disk_chan **ret,
 		free(chan);
 		return err_set(err, r, "disk '%s': %s", disk->name, why.msg);
 	}
-	disk_pool_get();
+	disk_pool_get(disk->pool);
 	*ret = chan;
 	return 0;
 }
@@ -197,7 +197,7 @@ void disk_chan_close(struct disk_chan *chan)
 	disk_pool_settle(chan);
 	loop_work_cancel(chan->loop, &chan->work);
 	chan->engine->close(chan);
-	disk_pool_put();
+	disk_pool_put(chan->disk->pool);
 	free(chan);
 }
 

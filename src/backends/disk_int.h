@@ -85,10 +85,15 @@ int disk_perform(struct disk *disk, struct disk_req *req, struct disk_bounce *bo
 /* No block may be larger than what a bounce buffer holds. */
 #define DISK_BOUNCE_BYTES (64 * 1024)
 
-/* The pool exists while a channel does; its threads begin with the first request. */
-void disk_pool_get(void);
-void disk_pool_put(void);
-/* Hands the whole list over; each comes back through disk_req_end() on its channel's loop. */
+/* A disk's threads: there while a channel is, from the first request on. Get and put: any loop. */
+struct disk_pool *disk_pool_new(void);
+void disk_pool_free(struct disk_pool *pool);
+void disk_pool_get(struct disk_pool *pool);
+void disk_pool_put(struct disk_pool *pool);
+/*
+ * Hands the whole list over, which is one channel's and not empty; each comes back through
+ * disk_req_end() on that channel's loop.
+ */
 void disk_pool_submit(struct disk_list *list);
 /* Waits until no thread of the pool touches @chan, whose requests are all done. */
 void disk_pool_settle(struct disk_chan *chan);

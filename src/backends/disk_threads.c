@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The thread pool: one for the process, shared by all channels. It exists while a channel does,
- * gets a thread when there is work and none is idle, up to DISK_POOL_THREADS_MAX, and keeps it. It
- * is an engine of its own where io_uring is refused, and does for io_uring what that leaves to it.
+ * The thread pool: one a disk, so that a disk whose storage does not answer holds up no other; its
+ * channels share it. It has threads while there is a channel, gets one when there is work and none
+ * is idle, up to DISK_POOL_THREADS_MAX, and keeps it. It is an engine of its own where io_uring is
+ * refused, and does for io_uring what that leaves to it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -13,23 +14,44 @@
 #include <string.h>
 
 #include "backends/disk_int.h"
+#include "base/alloc.h"
 #include "base/log.h"
 
 #define DISK_POOL_THREADS_MAX 8
 /* Plenty for a few system calls; sanitizers need some as well. */
 #define DISK_POOL_STACK_BYTES (256 * 1024)
 
-static struct {
+struct disk_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct disk_list queue;
 	pthread_t threads[DISK_POOL_THREADS_MAX];
 	unsigned int num_threads, num_idle, num_queued, num_users;
 	bool stop;
-} pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
+	/* Serialises the beginning and the end, which joins threads outside of lock. */
+	pthread_mutex_t users_lock;
+};
 
-/* Serialises the beginning and the end of the pool, which joins threads outside of pool.lock. */
-static pthread_mutex_t pool_users_lock = PTHREAD_MUTEX_INITIALIZER;
+struct disk_pool *disk_pool_new(void)
+{
+	struct disk_pool *pool = xnew(struct disk_pool);
+
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->wake, NULL);
+	pthread_mutex_init(&pool->users_lock, NULL);
+	return pool;
+}
+
+void disk_pool_free(struct disk_pool *pool)
+{
+	if (!pool)
+		return;
+	assert(!pool->num_users && !pool->num_threads);
+	pthread_mutex_destroy(&pool->users_lock);
+	pthread_cond_destroy(&pool->wake);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
 
 static void give_back(struct disk_req *req)
 {
@@ -82,33 +104,33 @@ void disk_pool_settle(struct disk_chan *chan)
 static void *pool_main(void *arg)
 {
 	struct disk_bounce bounce = { .fd = -1 };
+	struct disk_pool *pool = arg;
 
-	(void)arg;
-	pthread_mutex_lock(&pool.lock);
+	pthread_mutex_lock(&pool->lock);
 	for (;;) {
-		struct disk_req *req = disk_list_pop(&pool.queue);
+		struct disk_req *req = disk_list_pop(&pool->queue);
 
 		if (req) {
-			pool.num_queued--;
-			pthread_mutex_unlock(&pool.lock);
+			pool->num_queued--;
+			pthread_mutex_unlock(&pool->lock);
 			req->result = disk_perform(req->chan->disk, req, &bounce);
 			give_back(req);
-			pthread_mutex_lock(&pool.lock);
+			pthread_mutex_lock(&pool->lock);
 			continue;
 		}
-		if (pool.stop)
+		if (pool->stop)
 			break;
-		pool.num_idle++;
-		pthread_cond_wait(&pool.wake, &pool.lock);
-		pool.num_idle--;
+		pool->num_idle++;
+		pthread_cond_wait(&pool->wake, &pool->lock);
+		pool->num_idle--;
 	}
-	pthread_mutex_unlock(&pool.lock);
+	pthread_mutex_unlock(&pool->lock);
 	disk_bounce_deinit(&bounce);
 	return NULL;
 }
 
-/* With pool.lock held. */
-static void start_thread(void)
+/* With the lock held. */
+static void start_thread(struct disk_pool *pool)
 {
 	static struct log_limit limit;
 	sigset_t all, old;
@@ -119,11 +141,11 @@ static void start_thread(void)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, DISK_POOL_STACK_BYTES);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
-	r = pthread_create(&pool.threads[pool.num_threads], &attr, pool_main, NULL);
+	r = pthread_create(&pool->threads[pool->num_threads], &attr, pool_main, pool);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (!r)
-		pthread_setname_np(pool.threads[pool.num_threads++], "disk-pool");
+		pthread_setname_np(pool->threads[pool->num_threads++], "disk-pool");
 	else
 		log_limited(&limit, LOG_LEVEL_WARN, "cannot start a thread for disk I/O: %s",
 			strerror(r));
@@ -131,24 +153,25 @@ static void start_thread(void)
 
 void disk_pool_submit(struct disk_list *list)
 {
+	struct disk_pool *pool = list->head->chan->disk->pool;
 	struct disk_list failed = { 0 };
 	struct disk_req *req;
 
-	pthread_mutex_lock(&pool.lock);
+	pthread_mutex_lock(&pool->lock);
 	while ((req = disk_list_pop(list))) {
 		atomic_fetch_add_explicit(&req->chan->num_in_pool, 1, memory_order_relaxed);
-		disk_list_push(&pool.queue, req);
-		pool.num_queued++;
-		if (pool.num_queued > pool.num_idle && pool.num_threads < DISK_POOL_THREADS_MAX)
-			start_thread();
-		pthread_cond_signal(&pool.wake);
+		disk_list_push(&pool->queue, req);
+		pool->num_queued++;
+		if (pool->num_queued > pool->num_idle && pool->num_threads < DISK_POOL_THREADS_MAX)
+			start_thread(pool);
+		pthread_cond_signal(&pool->wake);
 	}
-	if (!pool.num_threads) {
-		failed = pool.queue;
-		pool.queue.head = NULL;
-		pool.num_queued = 0;
+	if (!pool->num_threads) {
+		failed = pool->queue;
+		pool->queue.head = NULL;
+		pool->num_queued = 0;
 	}
-	pthread_mutex_unlock(&pool.lock);
+	pthread_mutex_unlock(&pool->lock);
 	/* Not one thread to be had: better an answer than silence. */
 	while ((req = disk_list_pop(&failed))) {
 		req->result = -EAGAIN;
@@ -156,30 +179,30 @@ void disk_pool_submit(struct disk_list *list)
 	}
 }
 
-void disk_pool_get(void)
+void disk_pool_get(struct disk_pool *pool)
 {
-	pthread_mutex_lock(&pool_users_lock);
-	pool.num_users++;
-	pthread_mutex_unlock(&pool_users_lock);
+	pthread_mutex_lock(&pool->users_lock);
+	pool->num_users++;
+	pthread_mutex_unlock(&pool->users_lock);
 }
 
-void disk_pool_put(void)
+void disk_pool_put(struct disk_pool *pool)
 {
 	unsigned int i;
 
-	pthread_mutex_lock(&pool_users_lock);
-	assert(pool.num_users > 0);
-	if (!--pool.num_users && pool.num_threads) {
-		pthread_mutex_lock(&pool.lock);
-		pool.stop = true;
-		pthread_cond_broadcast(&pool.wake);
-		pthread_mutex_unlock(&pool.lock);
-		for (i = 0; i < pool.num_threads; i++)
-			pthread_join(pool.threads[i], NULL);
-		pool.num_threads = 0;
-		pool.stop = false;
+	pthread_mutex_lock(&pool->users_lock);
+	assert(pool->num_users > 0);
+	if (!--pool->num_users && pool->num_threads) {
+		pthread_mutex_lock(&pool->lock);
+		pool->stop = true;
+		pthread_cond_broadcast(&pool->wake);
+		pthread_mutex_unlock(&pool->lock);
+		for (i = 0; i < pool->num_threads; i++)
+			pthread_join(pool->threads[i], NULL);
+		pool->num_threads = 0;
+		pool->stop = false;
 	}
-	pthread_mutex_unlock(&pool_users_lock);
+	pthread_mutex_unlock(&pool->users_lock);
 }
 
 static int threads_open(struct disk_chan *chan, struct err *err)

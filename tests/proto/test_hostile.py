@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Peers and surroundings that mean no good, or have bad luck: a log that nobody reads, descriptors
 that run out, a number named twice, floods, and an end in the middle of things."""
+import contextlib
+import ctypes
 import json
 import os
 import resource
 import signal
 import socket
-import struct
 import subprocess
 import time
+
+import pytest
 
 from lib.memory import Memory
 from lib.process import wait_until
 from lib.qmp import Qmp
-from lib.ringside import Folder, Ringside, binary, serve
+from lib.ringside import Folder, binary, serve
 from lib.vhost_user import Front, VhostUser, signalled
-from lib.virtio import Blk
+from lib.virtio import BLK_S_OK, BLK_T_IN, Blk
 
 GARBAGE = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -31,6 +34,16 @@ def nonsense(port):
             pass
 
 
+def session(path):
+    """A session with a monitor that is about to listen."""
+    def attempt():
+        try:
+            return Qmp(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+    return wait_until(attempt, f"a monitor on {path}")
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -43,6 +56,56 @@ def break_ring(front):
     queue.ring.set_avail_idx(9999)
     queue.kick(force=True)
     wait_until(lambda: signalled(queue.err_fd), "the error descriptor")
+
+
+@contextlib.contextmanager
+def storage_that_hangs(host):
+    """Halt the threads that do the disks' I/O, as if their system calls did not return."""
+    seize, interrupt, detach, wall = 0x4206, 0x4207, 17, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    held = []
+    try:
+        task = f"/proc/{host.process.pid}/task"
+        for thread in map(int, os.listdir(task)):
+            with open(f"{task}/{thread}/comm", encoding="ascii") as comm:
+                if comm.read().strip() != "disk-pool":
+                    continue
+            if libc.ptrace(seize, thread, None, None) < 0:
+                pytest.skip(f"no ptrace here: {os.strerror(ctypes.get_errno())}")
+            held.append(thread)
+            libc.ptrace(interrupt, thread, None, None)
+            os.waitpid(thread, wall)
+        assert held, "no thread does disk I/O"
+        yield
+    finally:
+        for thread in held:
+            libc.ptrace(detach, thread, None, None)
+
+
+def test_a_disk_that_hangs_holds_up_no_other(tmp_path):
+    for name in "slow", "other":
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    with serve(tmp_path, f"virtio-blk,id=slow,filename={tmp_path / 'slow'},aio=threads",
+               f"virtio-blk,id=other,filename={tmp_path / 'other'},aio=threads") as host, \
+            Front(host.socket("slow")) as front, Front(host.socket("other")) as good:
+        qmp = host.qmp()
+        # So many at once that it has all its threads.
+        qmp.command("stop")
+        reads = [Blk(front).start(BLK_T_IN, 0, length=512) for _ in range(16)]
+        qmp.command("cont")
+        assert [Blk(front).finish(read)[0] for read in reads] == [BLK_S_OK] * 16
+        with storage_that_hangs(host):
+            late = Blk(front).start(BLK_T_IN, 0, length=512)
+            Blk(good).write(0, b"x" * 512)
+            # The monitor answers whoever does not have to wait for that disk.
+            waiting = host.qmp()
+            waiting.raw(b'{"execute":"stop"}\n')
+            wait_until(lambda: not qmp.command("query-status")["running"], "the stop's begin")
+            qmp.command("device_del", id="slow")
+            assert "in the process of unplug" in qmp.error("device_del", id="slow")[1]
+        assert Blk(front).finish(late)[0] == BLK_S_OK
+        assert waiting.reply() == {"return": {}}
+        qmp.event("DEVICE_DELETED")
 
 
 def test_a_client_without_qmp_fills_no_log(tmp_path):
@@ -73,17 +136,16 @@ def test_a_log_that_nobody_reads_stops_nothing(tmp_path):
             os.write(theirs, b"x" * 4096)
     except BlockingIOError:
         os.set_blocking(theirs, True)
-    path = str(folder.path / "qmp")
+    path = folder.path / "qmp"
     process = subprocess.Popen(
         [binary(), "serve", "--qmp", f"unix:{path}", "--device",
          f"virtio-rng,id=r0,listen={folder.path / 'r0'}"], stderr=theirs,
         env={**os.environ, "XDG_RUNTIME_DIR": str(folder.path)})
     try:
-        wait_until(lambda: os.path.exists(path), "the monitor's socket")
-        for _ in range(3):
-            with Front(folder.path / "r0") as front:
-                break_ring(front)
-        with Qmp(path) as qmp:
+        with session(path) as qmp:
+            for _ in range(3):
+                with Front(folder.path / "r0") as front:
+                    break_ring(front)
             qmp.command("quit")
         assert process.wait(60) == 0
     finally:
@@ -125,8 +187,7 @@ def test_a_listening_descriptor_named_twice_has_no_owner(tmp_path):
              f"virtio-rng,id=a,listen=fd={fd}"], pass_fds=[fd],
             env={**os.environ, "XDG_RUNTIME_DIR": str(folder.path)})
         try:
-            wait_until(path.exists, "the monitor's socket")
-            with Qmp(str(path)) as qmp:
+            with session(path) as qmp:
                 for ident in "b", "c", "a", "b":
                     if ident == "a":
                         qmp.command("device_del", id="c")
