@@ -100,10 +100,10 @@ def test_unbind_and_bind(tmp_path, disk):
 
 def test_guest_killed_in_mid_request(tmp_path, disk):
     host, image = disk
+    first = image.read_bytes()[:4096]
     with boot(tmp_path, host) as guest:
         guest.start("while true; do dd if=/dev/zero of=/dev/vda bs=4k count=2048 oflag=direct; "
                     "done")
-        first = image.read_bytes()[:4096]
         wait_until(lambda: image.read_bytes()[:4096] != first, "the guest's writes")
         guest.process.kill()
     with boot(tmp_path, host, "next") as guest:
