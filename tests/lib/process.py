@@ -172,7 +172,8 @@ class Process:
 
     def kill(self):
         """End the whole family, whatever it is doing."""
-        for _ in range(50):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             pids = self.family()
             if self.running() and self.pid not in pids:
                 pids.append(self.pid)
