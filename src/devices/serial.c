@@ -30,6 +30,7 @@ struct serial {
 	struct chardev *chr;
 	/* The queues' loop: */
 	unsigned int num_started;
+	bool attached;
 	struct vq *rx, *tx; /* NULL while stopped */
 	uint64_t tx_sent; /* bytes of the transmit queue's next chain that are out already */
 };
@@ -116,10 +117,12 @@ static int serial_queue_start(struct vdev *dev, struct vq *vq, struct err *err)
 	struct serial *s = serial_of(dev);
 	int r;
 
-	if (!s->num_started++) {
+	s->num_started++;
+	if (!s->attached) {
 		r = chardev_attach(s->chr, vq->loop, &serial_chardev_ops, s, err);
 		if (r < 0)
 			return r;
+		s->attached = true;
 	}
 	if (vq->index == SERIAL_RX)
 		s->rx = vq;
@@ -136,8 +139,10 @@ static void serial_queue_stop(struct vdev *dev, struct vq *vq)
 		s->rx = NULL;
 	else
 		s->tx = NULL;
-	if (!--s->num_started)
-		chardev_detach(s->chr);
+	if (--s->num_started)
+		return;
+	chardev_detach(s->chr);
+	s->attached = false;
 }
 
 static enum serve_verdict serve_rx(struct serial *s, struct chain *c)

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -103,10 +104,33 @@ int vhu_get_vring_base(struct vhu *vhu, struct vhu_call *call, struct err *err)
 	return 0;
 }
 
+/*
+ * Signals go through eventfds, sockets and pipes. Anything else could keep its loop waiting (a file
+ * of somebody's file system) or busy (a device that always has something to read).
+ */
+static int check_signal_fd(int fd, const struct vhu_call *call, const char *what, struct err *err)
+{
+	struct stat st;
+
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return err_set(err, -errno, "queue %u: the %s descriptor: %m", call->index, what);
+	/* An eventfd has no type at all. */
+	if ((st.st_mode & S_IFMT) && !S_ISSOCK(st.st_mode) && !S_ISFIFO(st.st_mode))
+		return err_set(err, -EINVAL,
+			"queue %u: the %s descriptor is neither an eventfd nor a socket nor a pipe",
+			call->index, what);
+	return 0;
+}
+
 int vhu_set_vring_kick(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
+	int r = check_signal_fd(fd, call, "kick", err);
 
+	if (r < 0)
+		return r;
 	if (fd < 0)
 		return err_set(err, -EOPNOTSUPP,
 			"queue %u: no kick descriptor; polling a ring is not supported",
@@ -119,8 +143,10 @@ int vhu_set_vring_kick(struct vhu *vhu, struct vhu_call *call, struct err *err)
 int vhu_set_vring_call(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
+	int r = check_signal_fd(fd, call, "call", err);
 
-	(void)err;
+	if (r < 0)
+		return r;
 	vq_set_call_fd(vq_of(vhu, call), &fd);
 	return 0;
 }
@@ -128,8 +154,10 @@ int vhu_set_vring_call(struct vhu *vhu, struct vhu_call *call, struct err *err)
 int vhu_set_vring_err(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
+	int r = check_signal_fd(fd, call, "error", err);
 
-	(void)err;
+	if (r < 0)
+		return r;
 	vq_set_err_fd(vq_of(vhu, call), &fd);
 	return 0;
 }
