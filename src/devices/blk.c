@@ -20,7 +20,9 @@
 #include "base/alloc.h"
 #include "base/le.h"
 
-#define BLK_QUEUE_SIZE	 256
+#define BLK_QUEUE_SIZE 256
+/* A front-end may choose a smaller ring than ours after it read seg_max: QEMU takes 128. */
+#define BLK_SMALL_RING	 128
 #define BLK_QUEUES_MAX	 256
 #define BLK_SECTOR_SHIFT 9
 #define BLK_ID_BYTES	 20
@@ -256,7 +258,7 @@ static void blk_get_config(struct vdev *dev, void *config)
 {
 	struct blk *blk = blk_of(dev);
 	struct blk_config *c = config;
-	uint32_t size = blk->dev.queues[0].num_default;
+	uint32_t size = MIN(blk->dev.queues[0].num_default, (uint32_t)BLK_SMALL_RING);
 	uint32_t physical = MAX(blk->disk->physical_block_bytes, blk->block_bytes);
 	uint32_t align = MAX(blk->disk->discard_granularity_bytes, blk->block_bytes);
 

@@ -230,6 +230,13 @@ def test_block_size(start, way, image):
         assert struct.unpack("<I", front.get_config(20, 4)) == (4096,)
 
 
+def test_pieces_fit_a_smaller_ring(start, way, image):
+    """seg_max is read before SET_VRING_NUM says how large the ring is: QEMU's has 128 entries."""
+    host = start(f"virtio-blk,id=d,filename={image}")
+    with way.connect(host.socket("d"), size=128) as front:
+        assert struct.unpack("<I", front.get_config(12, 4))[0] <= 126
+
+
 def test_configuration(start, way, image):
     """Every field of the space, and the one that a driver may write."""
     host = start(f"virtio-blk,id=d,filename={image},num-queues=3,queue-size=64")
