@@ -27,9 +27,8 @@
 #define BLK_SECTOR_SHIFT 9
 #define BLK_ID_BYTES	 20
 #define BLK_SEGS_MAX	 32 /* ranges in one discard or write-zeroes request */
-#define BLK_RANGE_SECTORS_MAX                                               \
-	4194304 /* 2 GiB: so much of one range is asked of the host at once \
-		 */
+/* So much of one range is asked of the host at once: 2 GiB. */
+#define BLK_RANGE_SECTORS_MAX 4194304
 
 /* virtio 1.3, "Block Device", feature bits, request types, status values */
 #define VIRTIO_BLK_F_SEG_MAX	  2

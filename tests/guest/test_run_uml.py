@@ -231,7 +231,11 @@ class Terminal:
     def __init__(self, *arguments):
         self.output = b""
         self.folder = Folder()
-        self.pid, self.fd = pty.fork()
+        try:
+            self.pid, self.fd = pty.fork()
+        except OSError as error:
+            self.folder.remove()
+            pytest.skip(f"no pseudo-terminals here: {error}")
         if self.pid == 0:
             os.environ["XDG_RUNTIME_DIR"] = str(self.folder.path)
             os.execv(binary(), ["ringside", "run", *map(str, arguments)])
