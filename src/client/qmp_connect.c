@@ -68,7 +68,7 @@ static int split_host_port(const char *text, char **host, char **port, struct er
 		text++;
 		len -= 2;
 	}
-	*host = len ? xstrndup(text, len) : xstrdup("localhost");
+	*host = len ? xstrndup(text, len) : xstrdup("127.0.0.1");
 	*port = xstrdup(colon + 1);
 	return 0;
 }

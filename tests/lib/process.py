@@ -173,7 +173,9 @@ class Process:
     def kill(self):
         """End the whole family, whatever it is doing."""
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+        empty = 0
+        # Twice nobody: a process in the moment of its exec shows no environment.
+        while time.monotonic() < end and empty < 2:
             pids = self.family()
             if self.running() and self.pid not in pids:
                 pids.append(self.pid)
@@ -182,8 +184,7 @@ class Process:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            if not pids:
-                break
+            empty = 0 if pids else empty + 1
             self.popen.poll()
             time.sleep(0.02)
         self.popen.wait(PATIENCE)
