@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Storage that hangs: the image lies on a file system that is frozen while requests are out. Its own
-device waits; the monitor and the other devices go on; nothing is lost when it thaws."""
+"""Storage that hangs: the image lies on a file system that is frozen while requests are out. The
+device on it waits; the monitor and the other devices go on; nothing is lost when it thaws."""
 import os
 import shutil
 import subprocess
