@@ -7,6 +7,7 @@ import re
 import pytest
 
 from lib.guest import images
+from lib.guest_uml import require_uml
 from lib.process import Process
 from lib.ringside import Folder, binary
 
@@ -26,6 +27,7 @@ def folder():
 
 
 def test_demo(folder, source_root):
+    require_uml()
     images("uml")
     env = {"TMPDIR": str(folder.path), "XDG_RUNTIME_DIR": str(folder.path), "TERM": "dumb"}
     with Process([source_root / "tools/demo", binary()], env=env, stdin=False) as demo:

@@ -13,17 +13,16 @@ import time
 
 import pytest
 
+from lib import no_syscall
 from lib.guest import Guest, images
+from lib.guest_uml import KERNEL, require_uml
 from lib.process import PATIENCE, Process, wait_until
 from lib.ringside import Folder, binary, run_uml
-
-KERNEL = pathlib.Path("/usr/bin/linux.uml")
 
 
 @pytest.fixture(scope="module")
 def initrd():
-    if not KERNEL.exists():
-        pytest.skip(f"{KERNEL} is missing: package user-mode-linux is not installed")
+    require_uml()
     return images("uml") / "uml.initrd"
 
 
@@ -337,28 +336,12 @@ def test_by_descriptor(tmp_path, initrd):
     folder.remove()
 
 
-PTRACE = 101  # on x86-64
-
-NO_PTRACE = """
-import ctypes, os, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-def op(code, jt, jf, k): return struct.pack("HBBI", code, jt, jf, k)
-code = op(0x20, 0, 0, 0) + op(0x15, 0, 1, %d) + op(0x06, 0, 0, 0x00050001) \\
-    + op(0x06, 0, 0, 0x7fff0000)
-data = ctypes.create_string_buffer(code)
-program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code) // 8,
-                                                  ctypes.addressof(data)))
-if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
-    sys.exit(99)
-os.execv(sys.argv[1], sys.argv[1:])
-""" % PTRACE
-
-
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the filter knows x86-64 only")
 def test_ptrace_not_permitted(tmp_path, initrd):
     # A sanitizer's search for leaks traces the process too.
     asan = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-    run = subprocess.run([sys.executable, "-c", NO_PTRACE, binary(), "run", "--initrd", initrd],
+    run = subprocess.run([sys.executable, no_syscall.PATH, str(no_syscall.PTRACE), binary(), "run",
+                          "--initrd", initrd],
                          capture_output=True, text=True, timeout=PATIENCE,
                          stdin=subprocess.DEVNULL,
                          env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path),

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """User-mode Linux as a front-end of vhost-user sockets."""
+import functools
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -20,6 +23,24 @@ def memory_folder(num_bytes, other):
     return "/dev/shm" if info.f_bavail * info.f_frsize > 2 * num_bytes else other
 
 
+@functools.cache
+def why_no_uml():
+    """Why it cannot run on this machine; None where it can."""
+    if not KERNEL.exists():
+        return f"{KERNEL} is missing: package user-mode-linux is not installed"
+    # It traces its own processes, which some containers forbid.
+    trace_me = "import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)"
+    if subprocess.run([sys.executable, "-c", trace_me], check=False).returncode:
+        return "ptrace is not permitted here, and user-mode Linux needs it"
+    return None
+
+
+def require_uml():
+    """Skips the test where user-mode Linux cannot run."""
+    if why_no_uml():
+        pytest.skip(why_no_uml())
+
+
 class GuestUml(Guest):
     """A user-mode Linux guest.
 
@@ -29,8 +50,7 @@ class GuestUml(Guest):
 
     def __init__(self, workdir, devices=(), *, memory_mib=128, append=(), log=None):
         folder = images("uml")
-        if not KERNEL.exists():
-            pytest.skip(f"{KERNEL} is missing: package user-mode-linux is not installed")
+        require_uml()
         workdir = pathlib.Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         argv = [KERNEL, f"mem={memory_mib}M", f"initrd={folder / 'uml.initrd'}", "con=null",
