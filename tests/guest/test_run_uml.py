@@ -53,16 +53,18 @@ def private_folders(host):
 
 
 def members(host, word):
-    """Processes of the run whose name begins with the word; the eldest first."""
-    found = []
+    """Processes of the run whose name begins with the word; whoever started the others first."""
+    parents = {}
     for pid in host.process.family():
         try:
-            name = pathlib.Path(f"/proc/{pid}/comm").read_text()
+            text = pathlib.Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             continue
+        name, _, rest = text.partition("(")[2].rpartition(")")
         if name.startswith(word):
-            found.append(pid)
-    return sorted(found)
+            parents[pid] = int(rest.split()[1])
+    # Their numbers tell nothing of their age: those begin anew at some point.
+    return sorted(parents, key=lambda pid: parents[pid] in parents)
 
 
 def assert_gone(host, *, status):
