@@ -47,28 +47,31 @@ static void put(const struct text_out *out, enum text_style style, const char *t
 	fprintf(out->file, "%s%s%s", colour ? styles[style] : "", text, colour ? "\033[0m" : "");
 }
 
-void text_print(const struct text_out *out, enum text_style style, const char *fmt, ...)
+static void _printf_(3, 0)
+	print(const struct text_out *out, enum text_style style, const char *fmt, va_list ap)
 {
-	_cleanup_free_ char *text = NULL;
-	va_list ap;
+	_cleanup_free_ char *text = xvasprintf(fmt, ap);
 
-	va_start(ap, fmt);
-	text = xvasprintf(fmt, ap);
-	va_end(ap);
 	qmp_client_make_printable(text);
 	put(out, style, text);
 }
 
-void text_line(const struct text_out *out, enum text_style style, const char *fmt, ...)
+void text_print(const struct text_out *out, enum text_style style, const char *fmt, ...)
 {
-	_cleanup_free_ char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	text = xvasprintf(fmt, ap);
+	print(out, style, fmt, ap);
 	va_end(ap);
-	qmp_client_make_printable(text);
-	put(out, style, text);
+}
+
+void text_line(const struct text_out *out, enum text_style style, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	print(out, style, fmt, ap);
+	va_end(ap);
 	putc('\n', out->file);
 }
 

@@ -94,7 +94,7 @@ struct blk_req {
 	struct disk_req disk; /* first: done() gets its address */
 	struct chain *chain;
 	struct vq *vq;
-	uint8_t *status; /* the last writable byte; the guest's */
+	struct iovec status; /* the last writable byte */
 };
 
 /* What a queue's loop owns. */
@@ -316,7 +316,7 @@ static enum serve_verdict finish(struct blk_req *req, uint8_t status, uint64_t d
 	struct chain *c = req->chain;
 
 	chain_wrote(c, data_bytes);
-	*req->status = status;
+	chain_fill(&req->status, 1, &status, sizeof(status));
 	/* The status counts only where nothing between the start and it was left out. */
 	if (!c->writable.bytes)
 		c->written++;
@@ -468,10 +468,9 @@ static enum serve_verdict blk_serve(struct vdev *dev, struct vq *vq, struct chai
 	struct blk *blk = blk_of(dev);
 	struct blk_req *req = &blk->queues[vq->index].reqs[c->slot];
 	struct blk_header header;
-	struct iovec tail;
 	size_t i;
 
-	if (chain_cut_tail(c, 1, &tail, 1) < 0) {
+	if (chain_cut_tail(c, 1, &req->status, 1) < 0) {
 		log_limited(&blk->log, LOG_LEVEL_WARN,
 			"%s: queue %u: head %u has no byte to write a status to; returned "
 			"unanswered",
@@ -480,7 +479,6 @@ static enum serve_verdict blk_serve(struct vdev *dev, struct vq *vq, struct chai
 	}
 	req->vq = vq;
 	req->chain = c;
-	req->status = tail.iov_base;
 	if (!chain_take(c, &header, sizeof(header)))
 		return finish(req, VIRTIO_BLK_S_IOERR, 0);
 	for (i = 0; i < ARRAY_SIZE(blk_types); i++)

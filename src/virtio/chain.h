@@ -34,7 +34,6 @@ struct chain {
 	/* Bytes that went into the writable part from its start without a gap: the used length. */
 	uint32_t written;
 	uint16_t head; /* split: the index of the first descriptor; packed: the buffer id */
-	uint16_t num_descs; /* ring slots that it takes (packed rings skip that many) */
 	uint32_t num_loaded; /* descriptors that were read for it, an indirect table's included */
 	uint16_t slot; /* which of the queue's chain slots this is */
 	bool held;

@@ -152,9 +152,9 @@ static int split_map(struct vq *vq, struct err *err)
 	return 0;
 }
 
-static int bad(struct walk *w, const char *what, uint32_t index, const char *detail)
+static int bad(struct walk *w, const char *what, uint32_t index)
 {
-	vq_break(w->vq, "head %u: descriptor %u %s%s", w->c->head, index, what, detail);
+	vq_break(w->vq, "head %u: descriptor %u %s", w->c->head, index, what);
 	return -EPROTO;
 }
 
@@ -195,13 +195,13 @@ static int take_desc(struct walk *w, const struct desc *d, uint32_t index)
 		w->writable_bytes += d->len;
 	} else {
 		if (w->writing)
-			return bad(w, "is readable and follows a writable one", index, "");
+			return bad(w, "is readable and follows a writable one", index);
 		w->readable_bytes += d->len;
 	}
 	if (w->readable_bytes > UINT32_MAX || w->writable_bytes > UINT32_MAX)
-		return bad(w, "makes the chain longer than 4 GiB", index, "");
+		return bad(w, "makes the chain longer than 4 GiB", index);
 	if (++w->num_descs > vq_chain_limit(w->vq))
-		return bad(w, "makes the chain longer than its limit: a loop?", index, "");
+		return bad(w, "makes the chain longer than its limit: a loop?", index);
 	return add_buffer(w, d, index);
 }
 
@@ -228,25 +228,26 @@ static int walk_indirect(struct walk *w, const struct desc *outer, uint32_t oute
 	int r;
 
 	if (outer->flags & VRING_DESC_F_NEXT)
-		return bad(w, "has both INDIRECT and NEXT set", outer_index, "");
+		return bad(w, "has both INDIRECT and NEXT set", outer_index);
 	if (!n || outer->len % sizeof(struct vring_desc))
-		return bad(w, "holds an indirect table whose length is not a multiple of 16",
-			outer_index, n ? "" : " above 0");
+		return bad(w,
+			"holds an indirect table whose length is not a multiple of 16 above 0",
+			outer_index);
 	table = gmem_ptr(w->vq->mem, outer->addr, outer->len);
 	if (!table && !gmem_covers(w->vq->mem, outer->addr, outer->len))
-		return bad(w, "holds an indirect table outside guest memory", outer_index, "");
+		return bad(w, "holds an indirect table outside guest memory", outer_index);
 	do {
 		if (steps++ == n)
-			return bad(w, "holds an indirect table with a loop", outer_index, "");
+			return bad(w, "holds an indirect table with a loop", outer_index);
 		load_indirect(w, outer, table, i, &d);
 		if (d.flags & VRING_DESC_F_INDIRECT)
-			return bad(w, "of an indirect table is indirect itself", i, "");
+			return bad(w, "of an indirect table is indirect itself", i);
 		r = take_desc(w, &d, i);
 		if (r < 0)
 			return r;
 		i = d.next;
 		if ((d.flags & VRING_DESC_F_NEXT) && i >= n)
-			return bad(w, "is named as next, beyond its indirect table", i, "");
+			return bad(w, "is named as next, beyond its indirect table", i);
 	} while (d.flags & VRING_DESC_F_NEXT);
 	return 0;
 }
@@ -259,7 +260,7 @@ static int walk_chain(struct walk *w, uint16_t head)
 
 	do {
 		if (steps++ == w->vq->num)
-			return bad(w, "closes a loop", i, "");
+			return bad(w, "closes a loop", i);
 		load_desc(w->vq->split.desc, i, &d);
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return walk_indirect(w, &d, i);
@@ -268,7 +269,7 @@ static int walk_chain(struct walk *w, uint16_t head)
 			return r;
 		i = d.next;
 		if ((d.flags & VRING_DESC_F_NEXT) && i >= w->vq->num)
-			return bad(w, "is named as next, beyond the table", i, "");
+			return bad(w, "is named as next, beyond the table", i);
 	} while (d.flags & VRING_DESC_F_NEXT);
 	return 0;
 }
@@ -282,7 +283,6 @@ static void finish_chain(struct walk *w)
 	c->readable = (struct chain_cursor){ w->iov, w->num_readable, w->readable_bytes };
 	c->writable = (struct chain_cursor){ w->iov + w->num_readable, w->num_iov - w->num_readable,
 		w->writable_bytes };
-	c->num_descs = 1;
 	atomic_store_explicit(
 		&c->readable_bytes, (uint32_t)w->readable_bytes, memory_order_relaxed);
 	atomic_store_explicit(
