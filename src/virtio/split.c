@@ -17,24 +17,7 @@
 #include <string.h>
 
 #include "virtio/vdev.h"
-#include "virtio/vq_internal.h"
-
-struct desc {
-	uint64_t addr;
-	uint32_t len;
-	uint16_t flags, next;
-};
-
-/* A chain being walked. */
-struct walk {
-	struct vq *vq;
-	struct chain *c;
-	struct iovec *iov;
-	int num_iov, max_iov, num_readable;
-	uint64_t readable_bytes, writable_bytes;
-	uint32_t num_descs;
-	bool writing;
-};
+#include "virtio/walk.h"
 
 /* One 16-bit word of a ring, in one access (a torn index would be one that nobody wrote). */
 static uint16_t load16(const le16 *p, int order)
@@ -73,7 +56,7 @@ static le16 *avail_event_of(const struct vq *vq)
 	return (le16 *)&used_of(vq)->ring[vq->num];
 }
 
-static void unpack_desc(const struct vring_desc *raw, struct desc *ret)
+static void unpack_desc(const struct vring_desc *raw, struct walk_desc *ret)
 {
 	ret->addr = le64_get(raw->addr);
 	ret->len = le32_get(raw->len);
@@ -81,13 +64,11 @@ static void unpack_desc(const struct vring_desc *raw, struct desc *ret)
 	ret->next = le16_get(raw->next);
 }
 
-static void load_desc(const void *table, uint32_t i, struct desc *ret)
+static void load_desc(const void *table, uint32_t i, struct walk_desc *ret)
 {
 	struct vring_desc raw;
 
-	memcpy(&raw, (const char *)table + (size_t)i * sizeof(raw), sizeof(raw));
-	/* Only the copy is used from here: the compiler must not fetch from the table again. */
-	__asm__ volatile("" : "+m"(raw));
+	walk_load(table, i, &raw);
 	unpack_desc(&raw, ret);
 }
 
@@ -152,102 +133,32 @@ static int split_map(struct vq *vq, struct err *err)
 	return 0;
 }
 
-static int bad(struct walk *w, const char *what, uint32_t index)
+static int walk_indirect(struct walk *w, const struct walk_desc *outer, uint32_t outer_index)
 {
-	vq_break(w->vq, "head %u: descriptor %u %s", w->c->head, index, what);
-	return -EPROTO;
-}
-
-/* Adds a buffer's pieces; 0, -EAGAIN where a large block must be waited for, or -EPROTO. */
-static int add_buffer(struct walk *w, const struct desc *d, uint32_t index)
-{
-	int n;
-
-	if (!d->len)
-		return 0;
-	n = gmem_iov(w->vq->mem, d->addr, d->len, w->iov + w->num_iov, w->max_iov - w->num_iov);
-	if (n == -ENOBUFS && w->max_iov == VQ_INLINE_IOVS) {
-		struct iovec *large = vq_chain_grow(w->vq, w->c, w->num_iov);
-
-		if (!large)
-			return -EAGAIN;
-		w->iov = large;
-		w->max_iov = vq_large_iovs(w->vq);
-		n = gmem_iov(
-			w->vq->mem, d->addr, d->len, w->iov + w->num_iov, w->max_iov - w->num_iov);
-	}
-	if (n < 0) {
-		vq_break(w->vq, "head %u: descriptor %u at 0x%" PRIx64 " of %u bytes %s",
-			w->c->head, index, d->addr, d->len,
-			n == -EFAULT ? "lies outside guest memory" : "is in too many pieces");
-		return -EPROTO;
-	}
-	w->num_iov += n;
-	return 0;
-}
-
-static int take_desc(struct walk *w, const struct desc *d, uint32_t index)
-{
-	if (d->flags & VRING_DESC_F_WRITE) {
-		if (!w->writing)
-			w->num_readable = w->num_iov;
-		w->writing = true;
-		w->writable_bytes += d->len;
-	} else {
-		if (w->writing)
-			return bad(w, "is readable and follows a writable one", index);
-		w->readable_bytes += d->len;
-	}
-	if (w->readable_bytes > UINT32_MAX || w->writable_bytes > UINT32_MAX)
-		return bad(w, "makes the chain longer than 4 GiB", index);
-	if (++w->num_descs > vq_chain_limit(w->vq))
-		return bad(w, "makes the chain longer than its limit: a loop?", index);
-	return add_buffer(w, d, index);
-}
-
-/* Entry @i of the table that @outer points to; its bytes may cross regions. */
-static void load_indirect(const struct walk *w, const struct desc *outer, const void *table,
-	uint32_t i, struct desc *ret)
-{
+	struct walk_table table;
+	uint32_t i = 0, steps = 0;
 	struct vring_desc raw;
-
-	if (table) {
-		load_desc(table, i, ret);
-		return;
-	}
-	memset(&raw, 0, sizeof(raw));
-	gmem_read(w->vq->mem, outer->addr + (uint64_t)i * sizeof(raw), &raw, sizeof(raw));
-	unpack_desc(&raw, ret);
-}
-
-static int walk_indirect(struct walk *w, const struct desc *outer, uint32_t outer_index)
-{
-	uint32_t n = outer->len / sizeof(struct vring_desc), i = 0, steps = 0;
-	const void *table;
-	struct desc d;
+	struct walk_desc d;
 	int r;
 
 	if (outer->flags & VRING_DESC_F_NEXT)
-		return bad(w, "has both INDIRECT and NEXT set", outer_index);
-	if (!n || outer->len % sizeof(struct vring_desc))
-		return bad(w,
-			"holds an indirect table whose length is not a multiple of 16 above 0",
-			outer_index);
-	table = gmem_ptr(w->vq->mem, outer->addr, outer->len);
-	if (!table && !gmem_covers(w->vq->mem, outer->addr, outer->len))
-		return bad(w, "holds an indirect table outside guest memory", outer_index);
+		return walk_bad(w, "has both INDIRECT and NEXT set", outer_index);
+	r = walk_table(w, outer, outer_index, &table);
+	if (r < 0)
+		return r;
 	do {
-		if (steps++ == n)
-			return bad(w, "holds an indirect table with a loop", outer_index);
-		load_indirect(w, outer, table, i, &d);
+		if (steps++ == table.num)
+			return walk_bad(w, "holds an indirect table with a loop", outer_index);
+		walk_table_load(w, &table, i, &raw);
+		unpack_desc(&raw, &d);
 		if (d.flags & VRING_DESC_F_INDIRECT)
-			return bad(w, "of an indirect table is indirect itself", i);
-		r = take_desc(w, &d, i);
+			return walk_bad(w, "of an indirect table is indirect itself", i);
+		r = walk_take(w, &d, i);
 		if (r < 0)
 			return r;
 		i = d.next;
-		if ((d.flags & VRING_DESC_F_NEXT) && i >= n)
-			return bad(w, "is named as next, beyond its indirect table", i);
+		if ((d.flags & VRING_DESC_F_NEXT) && i >= table.num)
+			return walk_bad(w, "is named as next, beyond its indirect table", i);
 	} while (d.flags & VRING_DESC_F_NEXT);
 	return 0;
 }
@@ -255,39 +166,23 @@ static int walk_indirect(struct walk *w, const struct desc *outer, uint32_t oute
 static int walk_chain(struct walk *w, uint16_t head)
 {
 	uint32_t i = head, steps = 0;
-	struct desc d;
+	struct walk_desc d;
 	int r;
 
 	do {
 		if (steps++ == w->vq->num)
-			return bad(w, "closes a loop", i);
+			return walk_bad(w, "closes a loop", i);
 		load_desc(w->vq->split.desc, i, &d);
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return walk_indirect(w, &d, i);
-		r = take_desc(w, &d, i);
+		r = walk_take(w, &d, i);
 		if (r < 0)
 			return r;
 		i = d.next;
 		if ((d.flags & VRING_DESC_F_NEXT) && i >= w->vq->num)
-			return bad(w, "is named as next, beyond the table", i);
+			return walk_bad(w, "is named as next, beyond the table", i);
 	} while (d.flags & VRING_DESC_F_NEXT);
 	return 0;
-}
-
-static void finish_chain(struct walk *w)
-{
-	struct chain *c = w->c;
-
-	if (!w->writing)
-		w->num_readable = w->num_iov;
-	c->readable = (struct chain_cursor){ w->iov, w->num_readable, w->readable_bytes };
-	c->writable = (struct chain_cursor){ w->iov + w->num_readable, w->num_iov - w->num_readable,
-		w->writable_bytes };
-	atomic_store_explicit(
-		&c->readable_bytes, (uint32_t)w->readable_bytes, memory_order_relaxed);
-	atomic_store_explicit(
-		&c->writable_bytes, (uint32_t)w->writable_bytes, memory_order_relaxed);
-	c->num_loaded = w->num_descs;
 }
 
 /* Does a chain wait? Reads the driver's index only where the last one read is used up. */
@@ -310,7 +205,7 @@ static int chain_waits(struct vq *vq)
 
 static int split_peek(struct vq *vq, struct chain **ret)
 {
-	struct walk w = { .vq = vq, .max_iov = VQ_INLINE_IOVS };
+	struct walk w;
 	uint16_t head;
 	int r = chain_waits(vq);
 
@@ -326,18 +221,8 @@ static int split_peek(struct vq *vq, struct chain **ret)
 		vq_break(vq, "head %u is made available again while it is in flight", head);
 		return -EPROTO;
 	}
-	w.c = vq_chain_get(vq, head);
-	w.iov = w.c->iov_block;
-	r = walk_chain(&w, head);
-	if (r < 0) {
-		vq_chain_put(vq, w.c);
-		if (r == -EAGAIN)
-			vq_wait_large(vq);
-		return r == -EAGAIN ? 0 : r;
-	}
-	finish_chain(&w);
-	*ret = w.c;
-	return 1;
+	walk_begin(&w, vq, head);
+	return walk_end(&w, walk_chain(&w, head), ret);
 }
 
 static void split_advance(struct vq *vq, struct chain *c)

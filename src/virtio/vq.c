@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A queue's life on the loop that serves it: popping in batches, answering, calling the driver.
- * Start, stop and descriptor changes come as messages from the main loop. No locks: what both loops
- * see is atomic or changes hands by a message.
+ * A queue as the main loop sees it: configuration, start and stop, descriptors. Its loop hears of
+ * changes by messages (vq_serve.c). No locks: what both loops see is atomic or changes hands by a
+ * message.
  */
 #include "virtio/vq.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -20,306 +19,6 @@
 #include "virtio/vq_internal.h"
 
 #define FD_UNCHANGED (-2)
-
-/* --- chains --- */
-
-struct chain *vq_chain_get(struct vq *vq, uint16_t head)
-{
-	uint16_t slot;
-	struct chain *c;
-
-	if (vq->num_free_slots) {
-		slot = vq->free_slots[--vq->num_free_slots];
-	} else {
-		assert(vq->num_touched_slots < vq->num);
-		slot = (uint16_t)vq->num_touched_slots++;
-	}
-	c = vq_slot(vq, slot);
-	c->vq = vq;
-	c->slot = slot;
-	c->head = head;
-	c->written = 0;
-	c->held = false;
-	c->done_early = false;
-	c->opaque = NULL;
-	c->iov_block = (struct iovec *)(c + 1);
-	atomic_store_explicit(&c->num_snap, 0, memory_order_relaxed);
-	return c;
-}
-
-static bool has_large(const struct chain *c)
-{
-	return c->iov_block != (const struct iovec *)(c + 1);
-}
-
-void vq_chain_put(struct vq *vq, struct chain *c)
-{
-	if (has_large(c)) {
-		size_t block = (size_t)(c->iov_block - vq->large) / (size_t)vq_large_iovs(vq);
-
-		vq->large_free |= 1u << block;
-		if (vq->dry)
-			vq_resume(vq);
-	}
-	vq->free_slots[vq->num_free_slots++] = c->slot;
-}
-
-struct iovec *vq_chain_grow(struct vq *vq, struct chain *c, int used)
-{
-	int block = __builtin_ffs((int)vq->large_free) - 1;
-
-	if (block < 0)
-		return NULL;
-	vq->large_free &= ~(1u << block);
-	memcpy(vq->large + block * vq_large_iovs(vq), c->iov_block,
-		(size_t)used * sizeof(struct iovec));
-	c->iov_block = vq->large + block * vq_large_iovs(vq);
-	return c->iov_block;
-}
-
-void vq_wait_large(struct vq *vq)
-{
-	vq->dry = true;
-}
-
-/* --- serving --- */
-
-static void send_call(struct vq *vq)
-{
-	static const uint64_t one = 1;
-
-	if (vq->call_fd < 0)
-		return;
-	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
-		vq->count.calls++;
-	else if (errno == EAGAIN)
-		/* The driver has one pending that it did not take yet. Nobody waits for it. */
-		vq->count.calls_full++;
-	else
-		vq->count.calls_lost++;
-}
-
-/* Shows what was pushed, calls where that is wanted, and publishes for inspection. */
-static void flush(struct vq *vq)
-{
-	bool pushed = vq->flushed_used != vq->used_idx;
-
-	if (!vq->broken && pushed) {
-		bool call = vq->ops->flush(vq);
-
-		if (gmem_poisoned(vq->mem))
-			vq_break(vq, "guest memory is gone: its file was truncated");
-		else if (call)
-			send_call(vq);
-		else
-			vq->count.calls_suppressed++;
-	}
-	vq_publish(vq);
-}
-
-static void push(struct vq *vq, struct chain *c)
-{
-	vq->count.completed++;
-	vq->count.bytes_read +=
-		atomic_load_explicit(&c->readable_bytes, memory_order_relaxed) - c->readable.bytes;
-	vq->count.bytes_written += c->written;
-	vq->ops->push(vq, c);
-}
-
-static void take_chain(struct vq *vq, struct chain *c, enum serve_verdict verdict)
-{
-	vq->ops->advance(vq, c);
-	vq->count.popped++;
-	vq->count.descs += c->num_loaded;
-	if (verdict == SERVE_HELD && !c->done_early) {
-		c->held = true;
-		vq->inuse++;
-		vq_mark_in_flight(vq, c);
-		return;
-	}
-	push(vq, c);
-	vq_chain_put(vq, c);
-}
-
-/* One chain: 1 where another may follow, 0 where the queue rests, -errno where it broke. */
-static int serve_one(struct vq *vq)
-{
-	enum serve_verdict verdict;
-	struct chain *c;
-	int r = vq->ops->peek(vq, &c);
-
-	if (r <= 0)
-		return r;
-	if (!vq->batch_ns)
-		vq->batch_ns = now_ns();
-	vq->serving = c;
-	verdict = vq->dev->cls->serve(vq->dev, vq, c);
-	vq->serving = NULL;
-	if (vq->broken && (verdict != SERVE_HELD || c->done_early)) {
-		vq_chain_put(vq, c);
-		return -EPROTO;
-	}
-	if (verdict == SERVE_RETRY) {
-		vq_chain_put(vq, c);
-		vq->dry = true;
-		return 0;
-	}
-	/* One that is held is the device's even where it broke the queue meanwhile. */
-	take_chain(vq, c, verdict);
-	return vq->broken ? -EPROTO : 1;
-}
-
-static void run(struct vq *vq)
-{
-	unsigned int budget = VQ_BUDGET;
-	int r = 1;
-
-	if (vq->broken || vq->stopping)
-		return;
-	vq->dry = false;
-	vq->batch_ns = 0;
-	vq->ops->ask_notify(vq, false);
-	while (budget--) {
-		r = serve_one(vq);
-		if (r > 0)
-			continue;
-		/* Empty: ask to be told of the next one, and look again for what came meanwhile. */
-		if (r < 0 || vq->dry || !vq->ops->ask_notify(vq, true))
-			break;
-		vq->ops->ask_notify(vq, false);
-		r = 1;
-	}
-	if (!vq->batch_ns && !r)
-		vq->count.empty_runs++;
-	if (r > 0)
-		loop_work_add(vq->loop, &vq->run_work);
-	flush(vq);
-}
-
-static void on_run_work(struct loop_work *work)
-{
-	run(container_of(work, struct vq, run_work));
-}
-
-static void on_kick(struct loop_fd *node, uint32_t revents)
-{
-	struct vq *vq = container_of(node, struct vq, kick);
-	uint64_t buf[64];
-	ssize_t n = read(node->fd, buf, sizeof(buf));
-
-	if (n < 0 && errno == EAGAIN && (revents & (EPOLLERR | EPOLLHUP)))
-		errno = EPIPE;
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		/* A descriptor that is always ready and never readable would burn the loop. */
-		log_limited(&vq->log, LOG_LEVEL_WARN,
-			"%s: queue %u: the kick descriptor %s; the queue hears no more kicks",
-			vdev_label(vq->dev), vq->index, n ? strerror(errno) : "was closed");
-		loop_fd_del(node);
-		return;
-	}
-	if (n > 0)
-		vq->count.kicks++;
-	loop_work_cancel(vq->loop, &vq->run_work);
-	run(vq);
-}
-
-void vq_resume(struct vq *vq)
-{
-	if (!vq->broken && !vq->stopping)
-		loop_work_add(vq->loop, &vq->run_work);
-}
-
-static void finish_stop(struct vq *vq)
-{
-	if (!vq->stopping || vq->inuse)
-		return;
-	loop_work_cancel(vq->loop, &vq->run_work);
-	loop_work_cancel(vq->loop, &vq->flush_work);
-	loop_fd_del(&vq->kick);
-	flush(vq);
-	if (vq->dev->cls->queue_stop)
-		vq->dev->cls->queue_stop(vq->dev, vq);
-	loop_post(vq->dev->main_loop, &vq->stopped_post);
-}
-
-static void on_flush_work(struct loop_work *work)
-{
-	struct vq *vq = container_of(work, struct vq, flush_work);
-
-	flush(vq);
-	finish_stop(vq);
-}
-
-void vq_complete(struct vq *vq, struct chain *c)
-{
-	if (vq->serving == c) {
-		c->done_early = true;
-		return;
-	}
-	assert(c->held && vq->inuse);
-	if (!vq->flush_work.queued)
-		vq->batch_ns = now_ns();
-	c->held = false;
-	vq->inuse--;
-	vq_unmark_in_flight(vq, c);
-	/* A broken ring is not written any more: its driver resets. */
-	if (!vq->broken)
-		push(vq, c);
-	vq_chain_put(vq, c);
-	loop_work_add(vq->loop, &vq->flush_work);
-}
-
-void vq_break(struct vq *vq, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (vq->broken)
-		return;
-	vq->broken = true;
-	if (gmem_poisoned(vq->mem)) {
-		/* Zeros stand where the ring was: whatever the walk found is a consequence. */
-		snprintf(vq->reason, sizeof(vq->reason),
-			"guest memory is gone: its file was truncated");
-	} else {
-		va_start(ap, fmt);
-		vsnprintf(vq->reason, sizeof(vq->reason), fmt, ap);
-		va_end(ap);
-	}
-	loop_fd_del(&vq->kick);
-	loop_post(vq->dev->main_loop, &vq->broken_post);
-}
-
-/* --- messages between the loops --- */
-
-static void on_start(struct loop_post *post)
-{
-	struct vq *vq = container_of(post, struct vq, start_post);
-	struct err err = { 0 };
-
-	if (vq->dev->cls->queue_start && vq->dev->cls->queue_start(vq->dev, vq, &err) < 0) {
-		vq_break(vq, "%s", err.msg);
-		return;
-	}
-	vq->kick.fd = vq->kick_fd;
-	if (loop_fd_add(vq->loop, &vq->kick, EPOLLIN, &err) < 0) {
-		vq_break(vq, "kick descriptor: %s", err.msg);
-		return;
-	}
-	/* Chains may have come before the kick descriptor did; and whoever served the ring before
-	 * us may have left answers that the driver was not called for. */
-	loop_work_add(vq->loop, &vq->run_work);
-	if (vq->used_idx)
-		send_call(vq);
-	vq_publish(vq);
-}
-
-static void on_stop(struct loop_post *post)
-{
-	struct vq *vq = container_of(post, struct vq, stop_post);
-
-	vq->stopping = true;
-	finish_stop(vq);
-}
 
 static void free_tables(struct vq *vq)
 {
@@ -367,8 +66,6 @@ static void on_broken(struct loop_post *post)
 	vq->broken_fn(vq);
 }
 
-/* --- the main loop's side --- */
-
 void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_default,
 	struct loop *loop)
 {
@@ -381,11 +78,11 @@ void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_d
 	vq->cfg.num = num_default;
 	vq->call_fd = vq->kick_fd = vq->err_fd = -1;
 	vq->next_call_fd = vq->next_kick_fd = FD_UNCHANGED;
-	vq->kick.fn = on_kick;
-	vq->run_work.fn = on_run_work;
-	vq->flush_work.fn = on_flush_work;
-	vq->start_post.fn = on_start;
-	vq->stop_post.fn = on_stop;
+	vq->kick.fn = vq_on_kick;
+	vq->run_work.fn = vq_on_run_work;
+	vq->flush_work.fn = vq_on_flush_work;
+	vq->start_post.fn = vq_on_start;
+	vq->stop_post.fn = vq_on_stop;
 	vq->stopped_post.fn = on_stopped;
 	vq->broken_post.fn = on_broken;
 }
@@ -505,7 +202,7 @@ static void on_fd_change(struct loop_post *post)
 	} else if (!change->is_kick && vq->used_idx) {
 		/* What was signalled on the old one may not have been seen: once too often is
 		 * legal. */
-		send_call(vq);
+		vq_send_call(vq);
 	}
 	free(change);
 }

@@ -42,4 +42,14 @@ void vq_unmark_in_flight(struct vq *vq, struct chain *c);
 /* A chain wants a large block and none is free: the queue waits for one. */
 void vq_wait_large(struct vq *vq);
 
+/* Sends an interrupt; a full descriptor is counted, nobody waits for it. */
+void vq_send_call(struct vq *vq);
+
+/* What vq.c hands to the serving loop: its messages, work and kick descriptor. */
+void vq_on_start(struct loop_post *post);
+void vq_on_stop(struct loop_post *post);
+void vq_on_run_work(struct loop_work *work);
+void vq_on_flush_work(struct loop_work *work);
+void vq_on_kick(struct loop_fd *node, uint32_t revents);
+
 #endif
