@@ -24,7 +24,11 @@ enum disk_kind {
 
 /* Who does the blocking work. */
 enum disk_aio {
-	DISK_AIO_AUTO, /* io_uring, or threads where the kernel refuses it */
+	/*
+	 * The loop itself what does not wait for a device (an image in memory, a read that the page
+	 * cache has), io_uring the rest, or threads where the kernel refuses that.
+	 */
+	DISK_AIO_AUTO,
 	DISK_AIO_URING, /* disk_open() fails where the kernel refuses it */
 	DISK_AIO_THREADS, /* a few threads that all channels of the disk share */
 };
@@ -82,7 +86,8 @@ struct disk {
 	/* The rest is the room's own. */
 	struct disk_pool *pool;
 	bool skip_zeroes;
-	bool aio_auto; /* io_uring was not insisted on */
+	bool aio_auto; /* no engine was insisted on */
+	bool in_memory; /* the image's file system has no device */
 	int fd; /* of the image; of /dev/zero for DISK_NULL */
 	uint32_t dio_mem_align; /* with direct: of a buffer's address, 1 where anything goes */
 };

@@ -118,7 +118,14 @@ void disk_submit(struct disk_chan *chan, struct disk_req *req)
 	req->copy = false;
 	req->result = check(chan->disk, req);
 	chan->num_inflight++;
-	disk_list_push(req->result > 0 ? &chan->pending : &chan->refused, req);
+	if (req->result <= 0) {
+		disk_list_push(&chan->refused, req);
+	} else if (chan->in.mode) {
+		disk_list_push(&chan->in.fresh, req);
+		chan->in.num_fresh++;
+	} else {
+		disk_list_push(&chan->pending, req);
+	}
 	loop_work_add(chan->loop, &chan->work);
 }
 
@@ -130,7 +137,11 @@ static void chan_round(struct disk_chan *chan)
 
 	loop_work_cancel(chan->loop, &chan->work);
 	chan->refused.head = NULL;
-	chan->engine->round(chan);
+	if (chan->in.fresh.head)
+		disk_inline_round(chan);
+	/* With everything done at once no engine needs to hear of it. */
+	if (chan->pending.head || chan->engine->ready(chan))
+		chan->engine->round(chan);
 	while ((req = disk_list_pop(&refused)))
 		disk_req_end(req, req->result);
 }
@@ -144,7 +155,8 @@ unsigned int disk_chan_poll(struct disk_chan *chan)
 {
 	unsigned int before = chan->num_ended;
 
-	if (chan->pending.head || chan->refused.head || chan->engine->ready(chan))
+	if (chan->in.fresh.head || chan->pending.head || chan->refused.head ||
+		chan->engine->ready(chan))
 		chan_round(chan);
 	return chan->num_ended - before;
 }
@@ -184,6 +196,7 @@ int disk_chan_open(struct disk *disk, struct loop *loop, struct disk_chan **ret,
 		free(chan);
 		return err_set(err, r, "disk '%s': %s", disk->name, why.msg);
 	}
+	disk_inline_init(chan);
 	disk_pool_get(disk->pool);
 	*ret = chan;
 	return 0;

@@ -46,11 +46,27 @@ extern const struct disk_engine disk_engine_null, disk_engine_uring, disk_engine
 
 struct disk_uring;
 
+/* What a channel carries out by itself, see disk_inline.c. */
+enum disk_inline_mode {
+	DISK_INLINE_OFF,
+	DISK_INLINE_MEMORY, /* the image lies in memory: transfers and flushes */
+	DISK_INLINE_CACHE, /* single reads of what the page cache has */
+};
+
+struct disk_inline {
+	enum disk_inline_mode mode;
+	struct disk_list fresh; /* submitted, not looked at yet */
+	unsigned int num_fresh;
+	unsigned int pause; /* so many reads go to the engine without an attempt */
+	unsigned int pause_next; /* and so many after the next that fails */
+};
+
 struct disk_chan {
 	struct disk *disk;
 	struct loop *loop;
 	const struct disk_engine *engine;
-	struct disk_list pending; /* submitted, not handed to the kernel yet */
+	struct disk_inline in;
+	struct disk_list pending; /* the engine's: not handed to the kernel yet */
 	struct disk_list refused; /* submitted and answered by the check already */
 	struct loop_work work; /* one round */
 	unsigned int num_inflight;
@@ -99,6 +115,12 @@ void disk_pool_submit(struct disk_list *list);
 void disk_pool_settle(struct disk_chan *chan);
 /* The loop_post.fn of disk_chan.pool_post. */
 void disk_pool_deliver(struct loop_post *post);
+
+void disk_inline_init(struct disk_chan *chan);
+/* Ends what can be done at once, and leaves the rest in chan->pending. */
+void disk_inline_round(struct disk_chan *chan);
+/* Is @fd on a file system without a device? */
+bool disk_lies_in_memory(int fd);
 
 /* 0, or why the kernel gives us no io_uring. */
 int disk_uring_probe(struct err *err);

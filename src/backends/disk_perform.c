@@ -55,15 +55,22 @@ static bool must_be_stable(const struct disk *disk, const struct disk_req *req)
 
 static int transfer(struct disk *disk, struct disk_req *req)
 {
-	int flags = must_be_stable(disk, req) ? RWF_DSYNC : 0, r = 1;
+	int flags = must_be_stable(disk, req) && !disk->in_memory ? RWF_DSYNC : 0, r = 1;
 
 	while (r > 0) {
 		unsigned int num;
 		const struct iovec *iov = disk_req_next(req, &num);
 		off_t at = (off_t)(req->offset_bytes + req->done_bytes);
-		ssize_t n = req->op == DISK_WRITE ? pwritev2(disk->fd, iov, (int)num, at, flags)
-						  : preadv2(disk->fd, iov, (int)num, at, 0);
+		ssize_t n;
 
+		/* One buffer needs no array to be copied in. */
+		if (num == 1 && !flags)
+			n = req->op == DISK_WRITE
+				    ? pwrite(disk->fd, iov->iov_base, iov->iov_len, at)
+				    : pread(disk->fd, iov->iov_base, iov->iov_len, at);
+		else
+			n = req->op == DISK_WRITE ? pwritev2(disk->fd, iov, (int)num, at, flags)
+						  : preadv(disk->fd, iov, (int)num, at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		r = disk_req_account(req, n < 0 ? -errno : n);

@@ -505,7 +505,7 @@ static const struct option_spec blk_options[] = {
 	{ "logical_block_size", OPTION_U32, offsetof(struct blk, logical_block_size), "512", 512,
 		65536, NULL, "unit of every request, in bytes" },
 	{ "aio", OPTION_ENUM, offsetof(struct blk, aio), "auto", 0, 0, aio_choices,
-		"how the host does the I/O; auto takes io_uring where the kernel allows it" },
+		"how the host does the I/O; auto: at once what cannot wait, the rest by io_uring" },
 	{ "direct", OPTION_BOOL, offsetof(struct blk, direct), "off", 0, 0, NULL,
 		"bypass the host's page cache" },
 	{ "locking", OPTION_BOOL, offsetof(struct blk, locking), "on", 0, 0, NULL,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Disk requests: one body of tests for io_uring and for the thread pool. */
+/*
+ * Disk requests: one body of tests for io_uring, for the thread pool, and for what a channel does
+ * by itself on a real file system and on one in memory.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -12,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "backends/disk_int.h"
 #include "tests/unit/disk_rig.h"
 
 static void test_round_trip(void **state)
@@ -416,6 +420,98 @@ static void test_null_disk(void **state)
 	}
 }
 
+/* The image becomes a file in memory, under the same name. */
+static int memory_setup(void **state)
+{
+	char target[64];
+	int fd = memfd_create("img", MFD_CLOEXEC);
+
+	(void)state;
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", fd);
+	unlink(tmpdir_file("img"));
+	return fd < 0 || symlink(target, tmpdir_file("img"));
+}
+
+static int memory_teardown(void **state)
+{
+	int fd = open(tmpdir_file("img"), O_RDONLY | O_CLOEXEC);
+	char target[64] = "";
+
+	(void)state;
+	close(fd);
+	if (readlink(tmpdir_file("img"), target, sizeof(target) - 1) > 14)
+		close(atoi(target + 14));
+	return unlink(tmpdir_file("img"));
+}
+
+/*
+ * Who asks for an engine gets it; with auto an image in memory, and what the page cache has, needs
+ * none: the request is done by the round after it was submitted, with nothing to wait for.
+ */
+static const struct {
+	const char *what;
+	bool in_memory;
+	enum disk_aio aio;
+	enum disk_op op;
+	size_t bytes;
+	bool at_once;
+} at_once_rows[] = {
+	{ "read in memory", true, DISK_AIO_AUTO, DISK_READ, 4096, true },
+	{ "write in memory", true, DISK_AIO_AUTO, DISK_WRITE, 4096, true },
+	{ "flush in memory", true, DISK_AIO_AUTO, DISK_FLUSH, 0, true },
+	{ "read too long for the loop", true, DISK_AIO_AUTO, DISK_READ, 1 << 20, false },
+	{ "discard in memory", true, DISK_AIO_AUTO, DISK_DISCARD, 4096, false },
+	{ "cached read", false, DISK_AIO_AUTO, DISK_READ, 4096, true },
+	{ "write that may wait", false, DISK_AIO_AUTO, DISK_WRITE, 4096, false },
+	{ "threads asked for", true, DISK_AIO_THREADS, DISK_READ, 4096, false },
+};
+
+/* Does the folder's file system know of reads that do not wait, and of waiting? */
+static bool is_ordinary(struct fixture *f)
+{
+	char byte;
+	struct iovec iov = { &byte, 1 };
+
+	return !f->disk->in_memory && preadv2(f->disk->fd, &iov, 1, 0, RWF_NOWAIT) == 1;
+}
+
+static void test_at_once(void **state)
+{
+	static uint8_t buf[1 << 20];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(at_once_rows); i++) {
+		struct disk_config config = DISK_CONFIG_INIT;
+		struct iovec iov = { buf, at_once_rows[i].bytes };
+		struct wait_req w = { .req = { .op = at_once_rows[i].op,
+					      .bytes = at_once_rows[i].bytes,
+					      .iov = &iov,
+					      .num_iov = 1 } };
+		struct fixture f;
+
+		if (at_once_rows[i].in_memory)
+			memory_setup(state);
+		config.aio = at_once_rows[i].aio;
+		f = open_with(&config);
+		if (!at_once_rows[i].in_memory && !is_ordinary(&f)) {
+			end(&f);
+			continue;
+		}
+		submit(&f, &w);
+		/* No engine has a part in this. */
+		if (f.chan->in.mode)
+			disk_inline_round(f.chan);
+		if (w.finished != at_once_rows[i].at_once)
+			fail_msg("%s", at_once_rows[i].what);
+		while (!w.finished)
+			loop_run_once(&loop, -1);
+		assert_int_equal(w.result, 0);
+		end(&f);
+		if (at_once_rows[i].in_memory)
+			memory_teardown(state);
+	}
+}
+
 static int setup(void **state)
 {
 	return tmpdir_setup(state) || loop_init(&loop, "test", NULL);
@@ -427,12 +523,15 @@ static int teardown(void **state)
 	return tmpdir_teardown(state);
 }
 
-static enum disk_aio uring_aio = DISK_AIO_URING, threads_aio = DISK_AIO_THREADS;
+static enum disk_aio uring_aio = DISK_AIO_URING, threads_aio = DISK_AIO_THREADS,
+		     auto_aio = DISK_AIO_AUTO;
 
-#define BOTH(name)                                                      \
-	{ "uring_" #name, test_##name, need_uring, NULL, &uring_aio },  \
-	{                                                               \
-		"threads_" #name, test_##name, NULL, NULL, &threads_aio \
+#define ALL(name)                                                                      \
+	{ "uring_" #name, test_##name, need_uring, NULL, &uring_aio },                 \
+		{ "threads_" #name, test_##name, NULL, NULL, &threads_aio },           \
+		{ "auto_" #name, test_##name, NULL, NULL, &auto_aio },                 \
+	{                                                                              \
+		"memory_" #name, test_##name, memory_setup, memory_teardown, &auto_aio \
 	}
 
 static int need_uring(void **state)
@@ -448,19 +547,20 @@ static int need_uring(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(round_trip),
-		BOTH(many_iovecs),
-		BOTH(bounds),
-		BOTH(read_only),
-		BOTH(image_that_shrinks),
-		BOTH(vanished_buffer),
-		BOTH(depth),
-		BOTH(submit_from_done),
-		BOTH(zeroes_and_discard),
-		BOTH(stable_writes),
-		BOTH(polling),
-		BOTH(direct),
-		BOTH(direct_odd_pieces),
+		ALL(round_trip),
+		ALL(many_iovecs),
+		ALL(bounds),
+		ALL(read_only),
+		ALL(image_that_shrinks),
+		ALL(vanished_buffer),
+		ALL(depth),
+		ALL(submit_from_done),
+		ALL(zeroes_and_discard),
+		ALL(stable_writes),
+		ALL(polling),
+		ALL(direct),
+		ALL(direct_odd_pieces),
+		cmocka_unit_test(test_at_once),
 		cmocka_unit_test(test_null_disk),
 	};
 
