@@ -9,12 +9,15 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/loop_int.h"
 
 #define LOOP_EVENTS_MAX 64
 
@@ -38,7 +41,7 @@ static void drain_wake(struct loop_fd *node, uint32_t revents)
 int loop_init(struct loop *loop, const char *name, struct err *err)
 {
 	memset(loop, 0, sizeof(*loop));
-	snprintf(loop->name, sizeof(loop->name), "%s", name);
+	loop->name = xstrdup(name);
 	loop->wake_fd = -1;
 	loop->wake.fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -58,11 +61,13 @@ int loop_init(struct loop *loop, const char *name, struct err *err)
 
 void loop_deinit(struct loop *loop)
 {
-	if (!loop->name[0])
+	if (!loop->name)
 		return;
+	assert(!loop->polls);
 	loop_fd_del(&loop->wake);
 	close_fd(&loop->wake_fd);
 	close_fd(&loop->epoll_fd);
+	free(loop->name);
 	memset(loop, 0, sizeof(*loop));
 	loop->wake_fd = -1;
 	loop->epoll_fd = -1;
@@ -139,16 +144,31 @@ static int next_timeout_ms(struct loop *loop, int timeout_ms)
 	return timeout_ms < 0 ? (int)wait_ms : MIN(timeout_ms, (int)wait_ms);
 }
 
-void loop_run_once(struct loop *loop, int timeout_ms)
+/* At most @timeout_ms, and not at all where a message came before we said that we sleep. */
+static int wait_ready(struct loop *loop, struct epoll_event *ready, int timeout_ms)
+{
+	int n;
+
+	if (timeout_ms) {
+		/* Sequentially consistent, as in loop_post(): it sees that we sleep, or we see it.
+		 */
+		atomic_store(&loop->asleep, true);
+		if (atomic_load(&loop->posts))
+			timeout_ms = 0;
+	}
+	n = epoll_wait(loop->epoll_fd, ready, LOOP_EVENTS_MAX, timeout_ms);
+	atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
+	loop_poll_waited(loop, timeout_ms != 0, n > 0);
+	return n < 0 ? 0 : n;
+}
+
+static void run_descriptors(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event ready[LOOP_EVENTS_MAX];
-	struct loop *outer = current_loop;
-	int i, n;
+	int i;
 
-	current_loop = loop;
-	n = epoll_wait(loop->epoll_fd, ready, LOOP_EVENTS_MAX, next_timeout_ms(loop, timeout_ms));
+	loop->num_ready = wait_ready(loop, ready, timeout_ms);
 	loop->ready = ready;
-	loop->num_ready = n < 0 ? 0 : n;
 	for (i = 0; i < loop->num_ready; i++) {
 		struct loop_fd *node = ready[i].data.ptr;
 
@@ -157,6 +177,16 @@ void loop_run_once(struct loop *loop, int timeout_ms)
 	}
 	loop->ready = NULL;
 	loop->num_ready = 0;
+}
+
+void loop_run_once(struct loop *loop, int timeout_ms)
+{
+	struct loop *outer = current_loop;
+
+	current_loop = loop;
+	timeout_ms = next_timeout_ms(loop, timeout_ms);
+	if (!loop_poll_round(loop, &timeout_ms))
+		run_descriptors(loop, timeout_ms);
 	run_posts(loop);
 	run_timers(loop);
 	run_work(loop);
@@ -193,7 +223,10 @@ void loop_stop(struct loop *loop)
 static void *thread_main(void *arg)
 {
 	struct loop *loop = arg;
+	char name[LOOP_THREAD_NAME_BYTES];
 
+	snprintf(name, sizeof(name), "%s", loop->name);
+	pthread_setname_np(pthread_self(), name);
 	loop_run(loop);
 	return NULL;
 }
@@ -213,7 +246,6 @@ int loop_thread_start(struct loop *loop, struct err *err)
 	if (r)
 		return err_set(err, -r, "cannot start thread '%s': %s", loop->name, strerror(r));
 	loop->has_thread = true;
-	pthread_setname_np(loop->thread, loop->name);
 	return 0;
 }
 
@@ -328,9 +360,11 @@ void loop_post(struct loop *loop, struct loop_post *post)
 
 	do
 		post->next = head;
-	while (!atomic_compare_exchange_weak_explicit(
-		&loop->posts, &head, post, memory_order_release, memory_order_relaxed));
-	/* Only the first message of a batch needs to wake: the loop takes the whole stack. */
-	if (!head)
+	while (!atomic_compare_exchange_weak(&loop->posts, &head, post));
+	/*
+	 * Only the first message of a batch needs to wake, since the loop takes the whole stack,
+	 * and only a loop that sleeps; see wait_ready() for the order.
+	 */
+	if (!head && atomic_load(&loop->asleep))
 		wake(loop);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An event loop: descriptors (epoll), timers, work to do again soon, and messages from other
- * threads. A loop belongs to the thread that runs it; every function here is called on that thread
- * except loop_post() and loop_stop(), which any thread may call. All the nodes are the caller's
- * memory: the loop allocates nothing after loop_init() and a node lives until it was removed.
+ * An event loop: descriptors (epoll), timers, work to do again soon, messages from other threads,
+ * and what can be looked at without a system call (struct loop_poll). A loop belongs to the thread
+ * that runs it; every function here is called on that thread except loop_post(), loop_stop() and
+ * the polling settings, which any thread may call. All the nodes are the caller's memory: the loop
+ * allocates nothing after loop_init() and a node lives until it was removed.
  */
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
@@ -48,10 +49,48 @@ struct loop_post {
 	struct loop_post *next;
 };
 
-#define LOOP_NAME_BYTES 16
+/*
+ * Something that the loop may look at again and again before it sleeps. Its hooks run on the loop
+ * and may remove any node, itself too.
+ */
+struct loop_poll {
+	/* Looks, without a system call, and handles what it finds. True where there was something.
+	 */
+	bool (*fn)(struct loop_poll *poll);
+	/* Polling begins: who would wake the loop need not do so from now on. May be NULL. */
+	void (*begin)(struct loop_poll *poll);
+	/*
+	 * Polling ends: asks to be woken again and then looks once more. True where something came
+	 * meanwhile: it is handled, or queued as work, and the loop does not sleep. May be NULL.
+	 */
+	bool (*end)(struct loop_poll *poll);
+	struct loop *loop; /* set while added, else NULL */
+	struct loop_poll *next, *prev;
+};
+
+/*
+ * How long a loop polls before it sleeps; QEMU's settings of an iothread. The time adapts: it grows
+ * where the loop is woken sooner than @max_ns after it went idle, and shrinks where it sleeps
+ * longer than that.
+ */
+struct loop_polling {
+	uint64_t max_ns; /* 0: never polls */
+	uint64_t grow; /* factor; 0: 2 */
+	uint64_t shrink; /* divisor; 0: back to no polling at once */
+};
+
+/* The first step of growth from nothing. */
+#define LOOP_POLL_START_NS 4000
+/* Descriptors and timers are looked at after so many rounds that polling alone kept busy ... */
+#define LOOP_POLL_ROUNDS 64
+/* ... and after so long a time in which polling found nothing. */
+#define LOOP_POLL_SLICE_NS 50000
+
+/* Of a thread's name, as the kernel keeps it. */
+#define LOOP_THREAD_NAME_BYTES 16
 
 struct loop {
-	char name[LOOP_NAME_BYTES];
+	char *name; /* owned; NULL: not initialised. The thread's name is its beginning */
 	int epoll_fd;
 	int wake_fd;
 	struct loop_fd wake;
@@ -59,15 +98,25 @@ struct loop {
 	uint64_t timers_now_ns; /* while timers fire: the moment they are measured by, else 0 */
 	struct loop_work *work_head, *work_tail;
 	struct loop_post *_Atomic posts; /* newest first */
+	_Atomic bool asleep; /* a post has to wake it */
 	_Atomic bool stop;
 	struct epoll_event *ready; /* the batch at hand; a removed node's entry is cleared */
 	int num_ready;
 	pthread_t thread;
 	bool has_thread;
 	_Atomic int tid; /* of the thread that runs it, 0 before */
+
+	/* Polling: the settings, and where it stands. */
+	_Atomic uint64_t poll_max_ns, poll_grow, poll_shrink;
+	struct loop_poll *polls, *polls_at; /* all; the next one to look at */
+	bool polling; /* begin() was called for all */
+	uint64_t poll_ns; /* how long it polls now */
+	uint64_t idle_since_ns; /* nothing was found since; 0: not idle */
+	unsigned int num_unseen; /* rounds since the descriptors were looked at */
 };
 
-/* -errno with @err set where the kernel gives no descriptor. @name also names the thread. */
+/* -errno with @err set where the kernel gives no descriptor. @name, copied, names the thread too.
+ */
 int loop_init(struct loop *loop, const char *name, struct err *err);
 /* The loop has stopped and watches nothing any more. Idempotent. */
 void loop_deinit(struct loop *loop);
@@ -101,6 +150,21 @@ void loop_timer_cancel(struct loop_timer *timer);
 
 void loop_work_add(struct loop *loop, struct loop_work *work);
 void loop_work_cancel(struct loop *loop, struct loop_work *work);
+
+/* A loop polls only while a node is added and its settings say so; until then this costs nothing.
+ */
+void loop_poll_add(struct loop *loop, struct loop_poll *poll);
+/* Its hooks are not called any more, end() neither. Idempotent. */
+void loop_poll_del(struct loop_poll *poll);
+/* Any thread, any time; from the next round on. A new loop does not poll. */
+void loop_set_polling(struct loop *loop, const struct loop_polling *polling);
+struct loop_polling loop_get_polling(const struct loop *loop);
+/*
+ * How long to poll the next time, when it was @poll_ns and the loop then slept, idle for @idle_ns
+ * in all; @woken: by an event, not by the clock.
+ */
+uint64_t loop_poll_adapt(
+	const struct loop_polling *polling, uint64_t poll_ns, uint64_t idle_ns, bool woken);
 
 /* Any thread, any time, wait-free. Messages of one thread arrive in the order they were posted. */
 void loop_post(struct loop *loop, struct loop_post *post);

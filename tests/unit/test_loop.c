@@ -90,7 +90,7 @@ static void test_posts_in_order(void **state)
 
 static struct loop *seen_self;
 static sigset_t seen_mask;
-static char seen_name[LOOP_NAME_BYTES];
+static char seen_name[LOOP_THREAD_NAME_BYTES];
 
 static void look_around(struct loop_post *post)
 {
@@ -115,7 +115,8 @@ static void test_thread(void **state)
 	assert_null(loop_self());
 	assert_int_equal(sigismember(&seen_mask, SIGTERM), 1);
 	assert_int_equal(sigismember(&seen_mask, SIGBUS), 0);
-	assert_string_equal(loop.name, "a name that is ");
+	assert_string_equal(seen_name, "a name that is ");
+	assert_string_equal(loop.name, "a name that is far too long");
 	loop_deinit(&loop);
 }
 
