@@ -316,7 +316,7 @@ static enum serve_verdict finish(struct blk_req *req, uint8_t status, uint64_t d
 	struct chain *c = req->chain;
 
 	chain_wrote(c, data_bytes);
-	chain_fill(&req->status, 1, &status, sizeof(status));
+	chain_fill(c, &req->status, 1, &status, sizeof(status));
 	/* The status counts only where nothing between the start and it was left out. */
 	if (!c->writable.bytes)
 		c->written++;
@@ -328,6 +328,8 @@ static void on_done(struct disk_req *disk, int result)
 	struct blk_req *req = container_of(disk, struct blk_req, disk);
 	uint64_t data = disk->op == DISK_READ && !result ? disk->bytes : 0;
 
+	if (disk->op == DISK_READ && result)
+		chain_touched(req->chain, disk->bytes);
 	finish(req, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK, data);
 	vq_complete(req->vq, req->chain);
 }

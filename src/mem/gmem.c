@@ -308,6 +308,23 @@ bool gmem_user_to_gpa(const struct gmem *mem, uint64_t addr, uint64_t len, uint6
 	return false;
 }
 
+bool gmem_host_to_gpa(const struct gmem *mem, const void *host, uint64_t *ret)
+{
+	uintptr_t at = (uintptr_t)host;
+	unsigned int i;
+
+	for (i = 0; mem && i < mem->num_regions; i++) {
+		const struct gmem_region *region = mem->regions[i];
+
+		if (at < (uintptr_t)region->host ||
+			at - (uintptr_t)region->host >= region->desc.size)
+			continue;
+		*ret = region->desc.gpa + (at - (uintptr_t)region->host);
+		return true;
+	}
+	return false;
+}
+
 bool gmem_poisoned(const struct gmem *mem)
 {
 	unsigned int i;

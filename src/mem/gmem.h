@@ -82,6 +82,8 @@ bool gmem_covers(const struct gmem *mem, uint64_t gpa, uint64_t len);
 bool gmem_read(const struct gmem *mem, uint64_t gpa, void *dst, size_t len);
 /* From the front-end's address to the guest's; false where no region holds [addr, addr + len). */
 bool gmem_user_to_gpa(const struct gmem *mem, uint64_t addr, uint64_t len, uint64_t *ret);
+/* Back from a pointer that gmem_ptr() or gmem_iov() gave; false for one that @mem never gave. */
+bool gmem_host_to_gpa(const struct gmem *mem, const void *host, uint64_t *ret);
 
 /*
  * Reads for inspection, on the main loop: 0; -EFAULT outside every region; -EIO where the memory

@@ -59,6 +59,7 @@ enum vhu_request {
 	VHU_SET_DEVICE_STATE_FD = 42,
 	VHU_CHECK_DEVICE_STATE = 43,
 	VHU_GET_SHMEM_CONFIG = 44,
+	VHU_GET_VRING_BASE_SKIP_DRAIN = 45,
 	VHU_REQUEST_END, /* one above the largest */
 };
 
@@ -96,10 +97,20 @@ enum vhu_protocol_feature {
 	VHU_PF_INBAND_NOTIFICATIONS = 14,
 	VHU_PF_CONFIGURE_MEM_SLOTS = 15,
 	VHU_PF_STATUS = 16,
+	VHU_PF_XEN_MMAP = 17,
+	VHU_PF_SHARED_OBJECT = 18,
+	VHU_PF_DEVICE_STATE = 19,
+	VHU_PF_GET_VRING_BASE_INFLIGHT = 20,
+	VHU_PF_GPA_ADDRESSES = 21,
+	VHU_PF_SHMEM = 22,
+	VHU_PF_GET_VRING_BASE_SKIP_DRAIN = 23,
+	VHU_PF_END, /* one above the largest */
 };
 
 /* In the feature word: the front-end may ask for protocol features. Never a device's own bit. */
 #define VHU_F_PROTOCOL_FEATURES 30
+/* Likewise: what the back-end writes into guest memory is marked in the dirty log. */
+#define VHU_F_LOG_ALL 26
 
 /* Header flags. */
 #define VHU_VERSION	 0x1u
@@ -136,6 +147,9 @@ struct vhu_vring_state {
 	le32 num;
 };
 
+/* flags of struct vhu_vring_addr: the used ring is logged too, at the address `log` */
+#define VHU_VRING_LOG 1u
+
 struct vhu_vring_addr {
 	le32 index;
 	le32 flags;
@@ -159,6 +173,18 @@ struct vhu_mem_table {
 	struct vhu_region regions[VHU_REGIONS_MAX];
 };
 
+/* ADD_MEM_REG and REM_MEM_REG. */
+struct vhu_mem_region {
+	le64 padding;
+	struct vhu_region region;
+};
+
+/* SET_LOG_BASE, with the descriptor of the log. */
+struct vhu_log {
+	le64 size; /* bytes */
+	le64 offset; /* where it begins in the file */
+};
+
 #define VHU_CONFIG_HEADER_BYTES 12
 /* flags of struct vhu_config */
 #define VHU_CONFIG_WRITABLE 0
@@ -176,6 +202,8 @@ union vhu_payload {
 	struct vhu_vring_state state;
 	struct vhu_vring_addr addr;
 	struct vhu_mem_table mem;
+	struct vhu_mem_region mem_region;
+	struct vhu_log log;
 	struct vhu_config config;
 	uint8_t bytes[VHU_PAYLOAD_MAX];
 };
@@ -183,6 +211,7 @@ union vhu_payload {
 _Static_assert(sizeof(struct vhu_header) == 12 && sizeof(struct vhu_vring_addr) == 40 &&
 		       sizeof(struct vhu_region) == 32 &&
 		       sizeof(struct vhu_mem_table) == 8 + 32 * VHU_REGIONS_MAX &&
+		       sizeof(struct vhu_mem_region) == 40 && sizeof(struct vhu_log) == 16 &&
 		       sizeof(struct vhu_config) == VHU_CONFIG_HEADER_BYTES + VHU_CONFIG_MAX,
 	"as on the wire");
 

@@ -58,13 +58,28 @@ static void on_idle(struct vdev_wait *node)
 	fn(vhu);
 }
 
-void vhu_when_idle(struct vhu *vhu, void (*fn)(struct vhu *vhu))
+void vhu_release(struct vhu *vhu)
+{
+	struct vq *vq = take_ptr(vhu->held);
+
+	if (vq)
+		vdev_release_queue(vhu->dev, vq);
+	else
+		vdev_release(vhu->dev);
+}
+
+void vhu_when_idle(struct vhu *vhu, struct vq *vq, void (*fn)(struct vhu *vhu))
 {
 	vhu->wait = xnew(struct vhu_wait);
 	vhu->wait->wait.fn = on_idle;
 	vhu->wait->vhu = vhu;
+	vhu->wait->wait.vq = vq;
 	vhu->after_wait = fn;
-	vdev_hold(vhu->dev);
+	vhu->held = vq;
+	if (vq)
+		vdev_hold_queue(vhu->dev, vq);
+	else
+		vdev_hold(vhu->dev);
 	vdev_when_idle(vhu->dev, &vhu->wait->wait);
 }
 
@@ -86,6 +101,7 @@ static void finish_close(struct vhu *vhu)
 
 	vdev_reset(dev);
 	vdev_set_mem(dev, NULL);
+	vhu_log_drop(vhu);
 	memset(vhu->rings, 0, dev->num_queues * sizeof(vhu->rings[0]));
 	vhu->protocol_features = 0;
 	vhu->status_kind = VHU_STATUS_UNKNOWN;
@@ -93,7 +109,7 @@ static void finish_close(struct vhu *vhu)
 	dev->view.protocol_features = 0;
 	dev->view.status_known = false;
 	vhu->closing = false;
-	vdev_release(dev);
+	vhu_release(vhu);
 	ready_for_next(vhu);
 }
 
@@ -107,7 +123,7 @@ void vhu_close(struct vhu *vhu)
 	loop_fd_del(&vhu->node);
 	usock_deinit(&vhu->sock);
 	vhu_channel_close(vhu);
-	vhu_when_idle(vhu, finish_close);
+	vhu_when_idle(vhu, NULL, finish_close);
 }
 
 void vhu_watch(struct vhu *vhu)
@@ -273,6 +289,7 @@ static void detach(struct vdev *dev)
 	listen_close(&vhu->listener);
 	usock_deinit(&vhu->sock);
 	vhu_channel_close(vhu);
+	vhu_log_drop(vhu);
 	/* The device waits for us: the node is called, and freed, when nobody is left. */
 	if (vhu->wait)
 		vhu->wait->vhu = NULL;
@@ -298,6 +315,7 @@ static struct vhu *new_vhu(struct vdev *dev, const char *address)
 	vhu->dev = dev;
 	vhu->listener = (struct listener)LISTENER_INIT;
 	vhu->sock.fd = -1;
+	vhu->log_fd = -1;
 	vhu->redial.fn = on_redial;
 	vhu->redial_ms = REDIAL_MIN_MS;
 	vhu->rings = xnew_n(struct vhu_ring, dev->num_queues);

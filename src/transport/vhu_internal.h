@@ -68,6 +68,7 @@ struct vhu {
 	bool connected;
 	bool closing; /* the socket is closed, the queues are not idle yet */
 	struct vhu_wait *wait;
+	struct vq *held; /* what is held by the wait; NULL: the whole device */
 	void (*after_wait)(struct vhu *vhu); /* called while the device is held */
 
 	/* What the front-end said; forgotten when it goes. */
@@ -78,6 +79,9 @@ struct vhu {
 	bool reset_pending; /* features were set anew: SET_VRING_BASE tells a reset from a resume */
 	struct vhu_ring *rings; /* dev->num_queues */
 	struct vhu_channel channel;
+	struct dirty_log *log; /* of SET_LOG_BASE; NULL: none came */
+	int log_fd; /* owned; of SET_LOG_FD */
+	bool log_all; /* VHOST_F_LOG_ALL is acknowledged */
 };
 
 /* The message that a handler answers. */
@@ -98,8 +102,10 @@ struct vhu_call {
 struct vhu_handler {
 	/* 0, or -errno with a sentence: well-formed, but not to be done. NULL: not supported. */
 	int (*fn)(struct vhu *vhu, struct vhu_call *call, struct err *err);
-	/* Do all queues have to be idle for it, now? NULL: never. */
+	/* Do queues have to become idle for it? NULL: never. */
 	bool (*needs_idle)(struct vhu *vhu, const struct vhu_call *call);
+	/* Which ones: the one that the message names; else all. */
+	bool one_ring;
 };
 
 /* vhu_messages.c */
@@ -110,10 +116,11 @@ void vhu_process(struct vhu *vhu);
 
 /* vhost_user.c */
 /*
- * Holds the device and calls @fn once it is idle; until then the connection is not read. @fn, or
- * what it calls, releases the device.
+ * Holds the queue @vq, or the device where it is NULL, and calls @fn once that is idle; until then
+ * the connection is not read. @fn, or what it calls, ends that by vhu_release().
  */
-void vhu_when_idle(struct vhu *vhu, void (*fn)(struct vhu *vhu));
+void vhu_when_idle(struct vhu *vhu, struct vq *vq, void (*fn)(struct vhu *vhu));
+void vhu_release(struct vhu *vhu);
 /* Ends the connection; the queues stop, the device is reset, and the next front-end may come. */
 void vhu_close(struct vhu *vhu);
 /* Waits for what the connection needs next; after anything that changes that. */
@@ -130,7 +137,6 @@ VHU_RING_HANDLER(vhu_set_vring_kick);
 VHU_RING_HANDLER(vhu_set_vring_call);
 VHU_RING_HANDLER(vhu_set_vring_err);
 VHU_RING_HANDLER(vhu_set_vring_enable);
-VHU_RING_HANDLER(vhu_set_mem_table);
 bool vhu_ring_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_base_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_ring_disabled(struct vhu *vhu, const struct vhu_call *call);
@@ -148,6 +154,24 @@ int vhu_update(struct vhu *vhu, struct err *err);
  */
 void vhu_reset(struct vhu *vhu, bool keep_rings);
 void vhu_signal_errors(struct vhu *vhu);
+
+/* An eventfd, a socket or a pipe, or -1: 0. Else -EINVAL with a sentence that names @what. */
+int vhu_check_signal_fd(int fd, const char *what, struct err *err);
+
+/* vhu_memory.c; all queues are idle */
+VHU_RING_HANDLER(vhu_set_mem_table);
+VHU_RING_HANDLER(vhu_get_max_mem_slots);
+VHU_RING_HANDLER(vhu_add_mem_reg);
+VHU_RING_HANDLER(vhu_rem_mem_reg);
+
+/* vhu_log.c */
+VHU_RING_HANDLER(vhu_set_log_base);
+VHU_RING_HANDLER(vhu_set_log_fd);
+bool vhu_log_not_idle(struct vhu *vhu, const struct vhu_call *call);
+/* VHOST_F_LOG_ALL came or went. All queues are idle where it did. */
+void vhu_log_switch(struct vhu *vhu, bool on);
+/* Forgets the log; idempotent. All queues are idle. */
+void vhu_log_drop(struct vhu *vhu);
 
 /* vhu_channel.c */
 extern const struct usock_framing vhu_framing;

@@ -18,10 +18,14 @@
 
 #define BIT(n) (1ull << (n))
 
+/* Bits of the feature word that are the connection's and no driver's. */
+#define CONNECTION_FEATURES (BIT(VHU_F_PROTOCOL_FEATURES) | BIT(VHU_F_LOG_ALL))
+
 uint64_t vhu_offered_protocol_features(const struct vhu *vhu)
 {
 	uint64_t bits = BIT(VHU_PF_MQ) | BIT(VHU_PF_REPLY_ACK) | BIT(VHU_PF_BACKEND_REQ) |
-			BIT(VHU_PF_RESET_DEVICE) | BIT(VHU_PF_STATUS);
+			BIT(VHU_PF_RESET_DEVICE) | BIT(VHU_PF_STATUS) | BIT(VHU_PF_LOG_SHMFD) |
+			BIT(VHU_PF_CONFIGURE_MEM_SLOTS);
 
 	/* QEMU warns about the bit for device types that have nothing there. */
 	if (vhu->dev->cls->config_bytes)
@@ -44,18 +48,24 @@ static int reply_u64(struct vhu_call *call, uint64_t value)
 static int get_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	(void)err;
-	return reply_u64(call, vhu->dev->device_features.word[0] | BIT(VHU_F_PROTOCOL_FEATURES));
+	return reply_u64(call, vhu->dev->device_features.word[0] | CONNECTION_FEATURES);
 }
 
 static uint64_t asked_features(const struct vhu_call *call)
 {
-	return le64_get(call->payload->u64.value) & ~BIT(VHU_F_PROTOCOL_FEATURES);
+	return le64_get(call->payload->u64.value) & ~CONNECTION_FEATURES;
+}
+
+static bool asks_for_log(const struct vhu_call *call)
+{
+	return le64_get(call->payload->u64.value) & BIT(VHU_F_LOG_ALL);
 }
 
 /* Migration sets features on running rings; what stays the same disturbs none. */
 static bool features_change(struct vhu *vhu, const struct vhu_call *call)
 {
-	return asked_features(call) != vhu->dev->driver_features.word[0];
+	return asked_features(call) != vhu->dev->driver_features.word[0] ||
+	       asks_for_log(call) != vhu->log_all;
 }
 
 static int set_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
@@ -69,6 +79,7 @@ static int set_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
 		vhu->reset_pending = true;
 	vdev_set_driver_features(vhu->dev, virtio_features_from64(asked_features(call)));
 	vhu->features_set = true;
+	vhu_log_switch(vhu, asks_for_log(call));
 	for (i = 0; !has_protocol && i < vhu->dev->num_queues; i++)
 		vhu->rings[i].enabled = true;
 	if (!vhu_negotiated(vhu, VHU_PF_STATUS))
@@ -264,14 +275,19 @@ static const struct vhu_handler handlers[VHU_REQUEST_END] = {
 	[VHU_SET_STATUS] = { set_status, status_resets },
 	[VHU_GET_STATUS] = { get_status },
 	[VHU_SET_MEM_TABLE] = { vhu_set_mem_table, not_idle },
-	[VHU_SET_VRING_NUM] = { vhu_set_vring_num, vhu_ring_not_idle },
-	[VHU_SET_VRING_ADDR] = { vhu_set_vring_addr, vhu_ring_not_idle },
+	[VHU_GET_MAX_MEM_SLOTS] = { vhu_get_max_mem_slots },
+	[VHU_ADD_MEM_REG] = { vhu_add_mem_reg, not_idle },
+	[VHU_REM_MEM_REG] = { vhu_rem_mem_reg, not_idle },
+	[VHU_SET_LOG_BASE] = { vhu_set_log_base, vhu_log_not_idle },
+	[VHU_SET_LOG_FD] = { vhu_set_log_fd, vhu_log_not_idle },
+	[VHU_SET_VRING_NUM] = { vhu_set_vring_num, vhu_ring_not_idle, .one_ring = true },
+	[VHU_SET_VRING_ADDR] = { vhu_set_vring_addr, vhu_ring_not_idle, .one_ring = true },
 	[VHU_SET_VRING_BASE] = { vhu_set_vring_base, vhu_base_not_idle },
-	[VHU_GET_VRING_BASE] = { vhu_get_vring_base, vhu_ring_not_idle },
+	[VHU_GET_VRING_BASE] = { vhu_get_vring_base, vhu_ring_not_idle, .one_ring = true },
 	[VHU_SET_VRING_KICK] = { vhu_set_vring_kick },
 	[VHU_SET_VRING_CALL] = { vhu_set_vring_call },
 	[VHU_SET_VRING_ERR] = { vhu_set_vring_err },
-	[VHU_SET_VRING_ENABLE] = { vhu_set_vring_enable, vhu_ring_disabled },
+	[VHU_SET_VRING_ENABLE] = { vhu_set_vring_enable, vhu_ring_disabled, .one_ring = true },
 };
 
 static const struct vhu_handler *handler_of(const struct vhu *vhu, uint32_t request)
@@ -371,7 +387,7 @@ static void run_message(struct vhu *vhu, bool held)
 	if (r >= 0)
 		r = late;
 	if (held)
-		vdev_release(vhu->dev);
+		vhu_release(vhu);
 	if (r < 0)
 		refuse(vhu, call.request, r, err.msg);
 	else if (vhu_rule(call.request)->reply == VHU_REPLY_OWN)
@@ -418,7 +434,8 @@ static void handle_message(struct vhu *vhu)
 	}
 	make_call(vhu, &call);
 	if (handler->needs_idle && handler->needs_idle(vhu, &call))
-		vhu_when_idle(vhu, resume_message);
+		vhu_when_idle(vhu, handler->one_ring ? &vhu->dev->queues[call.index] : NULL,
+			resume_message);
 	else
 		run_message(vhu, false);
 }

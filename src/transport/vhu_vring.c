@@ -55,6 +55,8 @@ int vhu_set_vring_addr(struct vhu *vhu, struct vhu_call *call, struct err *err)
 	struct vhu_ring *ring = &vhu->rings[call->index];
 
 	(void)err;
+	vq_of(vhu, call)->cfg.log_ring = le32_get(addr->flags) & VHU_VRING_LOG;
+	vq_of(vhu, call)->cfg.log_addr = le64_get(addr->log);
 	ring->desc = le64_get(addr->desc);
 	ring->avail = le64_get(addr->avail);
 	ring->used = le64_get(addr->used);
@@ -108,26 +110,25 @@ int vhu_get_vring_base(struct vhu *vhu, struct vhu_call *call, struct err *err)
  * Signals go through eventfds, sockets and pipes. Anything else could keep its loop waiting (a file
  * of somebody's file system) or busy (a device that always has something to read).
  */
-static int check_signal_fd(int fd, const struct vhu_call *call, const char *what, struct err *err)
+int vhu_check_signal_fd(int fd, const char *what, struct err *err)
 {
 	struct stat st;
 
 	if (fd < 0)
 		return 0;
 	if (fstat(fd, &st) < 0)
-		return err_set(err, -errno, "queue %u: the %s descriptor: %m", call->index, what);
+		return err_set(err, -errno, "the %s descriptor: %m", what);
 	/* An eventfd has no type at all. */
 	if ((st.st_mode & S_IFMT) && !S_ISSOCK(st.st_mode) && !S_ISFIFO(st.st_mode))
 		return err_set(err, -EINVAL,
-			"queue %u: the %s descriptor is neither an eventfd nor a socket nor a pipe",
-			call->index, what);
+			"the %s descriptor is neither an eventfd nor a socket nor a pipe", what);
 	return 0;
 }
 
 int vhu_set_vring_kick(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
-	int r = check_signal_fd(fd, call, "kick", err);
+	int r = vhu_check_signal_fd(fd, "kick", err);
 
 	if (r < 0)
 		return r;
@@ -143,7 +144,7 @@ int vhu_set_vring_kick(struct vhu *vhu, struct vhu_call *call, struct err *err)
 int vhu_set_vring_call(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
-	int r = check_signal_fd(fd, call, "call", err);
+	int r = vhu_check_signal_fd(fd, "call", err);
 
 	if (r < 0)
 		return r;
@@ -154,7 +155,7 @@ int vhu_set_vring_call(struct vhu *vhu, struct vhu_call *call, struct err *err)
 int vhu_set_vring_err(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	_cleanup_fd_ int fd = usock_take_fd(&vhu->sock, 0);
-	int r = check_signal_fd(fd, call, "error", err);
+	int r = vhu_check_signal_fd(fd, "error", err);
 
 	if (r < 0)
 		return r;
@@ -170,46 +171,6 @@ int vhu_set_vring_enable(struct vhu *vhu, struct vhu_call *call, struct err *err
 		return err_set(
 			err, -EINVAL, "queue %u: enable is %u, neither 0 nor 1", call->index, num);
 	vhu->rings[call->index].enabled = num;
-	return 0;
-}
-
-static void free_regions(struct gmem_region **regions, unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++)
-		gmem_region_unref(regions[i]);
-}
-
-/* All queues are idle. The descriptors are mapped and closed with the message. */
-int vhu_set_mem_table(struct vhu *vhu, struct vhu_call *call, struct err *err)
-{
-	const struct vhu_mem_table *table = &call->payload->mem;
-	unsigned int i, n = le32_get(table->num_regions);
-	struct gmem_region *regions[VHU_REGIONS_MAX] = { NULL };
-	struct gmem *mem;
-	int r = 0;
-
-	for (i = 0; i < n; i++) {
-		const struct vhu_region *from = &table->regions[i];
-		const struct gmem_region_desc desc = {
-			.gpa = le64_get(from->guest_addr),
-			.size = le64_get(from->size),
-			.user_addr = le64_get(from->user_addr),
-			.fd_offset = le64_get(from->mmap_offset),
-		};
-
-		r = gmem_region_new(&desc, vhu->sock.fds[i], &regions[i], err);
-		if (r < 0)
-			break;
-	}
-	if (!r)
-		r = gmem_new(regions, n, &mem, err);
-	free_regions(regions, i);
-	if (r < 0)
-		return r;
-	vdev_set_mem(vhu->dev, mem);
-	gmem_unref(mem);
-	for (i = 0; i < vhu->dev->num_queues; i++)
-		vhu->rings[i].lost = false;
 	return 0;
 }
 
@@ -280,6 +241,8 @@ int vhu_update(struct vhu *vhu, struct err *err)
 					i, ring->desc, ring->avail, ring->used);
 			ring->lost = true;
 			ready = false;
+		} else if (ready) {
+			ring->lost = false;
 		}
 		vq->enabled = ready;
 	}
@@ -344,6 +307,7 @@ void vhu_reset(struct vhu *vhu, bool keep_rings)
 		return;
 	}
 	vhu->features_set = false;
+	vhu_log_switch(vhu, false);
 	memset(vhu->rings, 0, dev->num_queues * sizeof(vhu->rings[0]));
 }
 

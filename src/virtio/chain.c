@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "virtio/vq_dirty.h"
+
 static void cursor_advance(struct chain_cursor *cur, size_t len)
 {
 	struct iovec *iov = cur->iov;
@@ -97,6 +99,7 @@ bool chain_put(struct chain *c, const void *src, size_t len)
 		size_t n = MIN(left, cur->iov->iov_len);
 
 		memcpy(cur->iov->iov_base, at, n);
+		vq_dirty_payload(c, cur->iov->iov_base, n);
 		cursor_advance(cur, n);
 		at += n;
 		left -= n;
@@ -112,7 +115,21 @@ void chain_wrote(struct chain *c, uint64_t len)
 	while (len) {
 		size_t n = (size_t)MIN(len, (uint64_t)c->writable.iov->iov_len);
 
+		vq_dirty_payload(c, c->writable.iov->iov_base, n);
 		cursor_advance(&c->writable, n);
+		len -= n;
+	}
+}
+
+void chain_touched(struct chain *c, uint64_t len)
+{
+	const struct iovec *iov = c->writable.iov;
+
+	assert(len <= c->writable.bytes);
+	for (; len; iov++) {
+		size_t n = (size_t)MIN(len, (uint64_t)iov->iov_len);
+
+		vq_dirty_payload(c, iov->iov_base, n);
 		len -= n;
 	}
 }
@@ -145,7 +162,7 @@ int chain_cut_tail(struct chain *c, size_t len, struct iovec *tail, int max)
 	return n;
 }
 
-void chain_fill(const struct iovec *iov, int num_iov, const void *src, size_t len)
+void chain_fill(struct chain *c, const struct iovec *iov, int num_iov, const void *src, size_t len)
 {
 	const uint8_t *at = src;
 	int i;
@@ -154,6 +171,7 @@ void chain_fill(const struct iovec *iov, int num_iov, const void *src, size_t le
 		size_t n = MIN(len, iov[i].iov_len);
 
 		memcpy(iov[i].iov_base, at, n);
+		vq_dirty_payload(c, iov[i].iov_base, n);
 		at += n;
 		len -= n;
 	}

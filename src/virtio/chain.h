@@ -27,6 +27,7 @@ struct chain_cursor {
 };
 
 struct vq;
+struct dirty_log;
 
 struct chain {
 	struct chain_cursor readable;
@@ -39,6 +40,7 @@ struct chain {
 	bool held;
 	bool done_early; /* vq_complete() came while serve() still had it */
 	struct vq *vq;
+	struct dirty_log *dirty; /* the queue's: what is written is marked there; NULL: nowhere */
 	void *opaque; /* the device's own, while it holds the chain */
 	struct iovec
 		*iov_block; /* all the iovecs: the slot's own, or one of the queue's large ones */
@@ -77,8 +79,13 @@ int chain_cut_tail(struct chain *c, size_t len, struct iovec *tail, int max);
  * the start of what remained writable, this accounts for them.
  */
 void chain_wrote(struct chain *c, uint64_t len);
+/*
+ * A back end failed and may have written any of the next @len writable bytes: they count as
+ * nothing, but the guest's memory is not what it was. Moves no cursor.
+ */
+void chain_touched(struct chain *c, uint64_t len);
 
-/* Copies @len bytes into a list of pieces that chain_cut_tail() gave. */
-void chain_fill(const struct iovec *iov, int num_iov, const void *src, size_t len);
+/* Copies @len bytes into a list of pieces that chain_cut_tail() gave of @c. */
+void chain_fill(struct chain *c, const struct iovec *iov, int num_iov, const void *src, size_t len);
 
 #endif

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "virtio/vdev.h"
+#include "virtio/vq_dirty.h"
 #include "virtio/walk.h"
 
 /* One 16-bit word of a ring, in one access (a torn index would be one that nobody wrote). */
@@ -231,12 +232,19 @@ static void split_advance(struct vq *vq, struct chain *c)
 	vq->last_avail++;
 }
 
+/* The dirty log hears of a write to the used ring, after it. */
+static void mark_used(struct vq *vq, const void *at, size_t len)
+{
+	vq_dirty_device_area(vq, (uint64_t)((const char *)at - (const char *)vq->split.used), len);
+}
+
 static void split_push(struct vq *vq, struct chain *c)
 {
 	struct vring_used_elem *elem = &used_of(vq)->ring[vq->used_idx & vq->split.mask];
 
 	elem->id = le32_make(c->head);
 	elem->len = le32_make(c->written);
+	mark_used(vq, elem, sizeof(*elem));
 	vq->used_idx++;
 }
 
@@ -255,6 +263,7 @@ static bool split_flush(struct vq *vq)
 		return false;
 	/* Release pairs with the driver's read barrier: who sees the index sees the entries. */
 	store16(&used_of(vq)->idx, vq->used_idx, __ATOMIC_RELEASE);
+	mark_used(vq, &used_of(vq)->idx, sizeof(le16));
 	vq->flushed_used = vq->used_idx;
 	/*
 	 * Full barrier, paired with the driver's between its write of used_event (or the flag) and
@@ -277,8 +286,10 @@ static bool split_ask_notify(struct vq *vq, bool on)
 		if (!on)
 			return false;
 		store16(avail_event_of(vq), vq->last_avail, __ATOMIC_RELAXED);
+		mark_used(vq, avail_event_of(vq), sizeof(le16));
 	} else {
 		store16(&used_of(vq)->flags, on ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+		mark_used(vq, &used_of(vq)->flags, sizeof(le16));
 		if (!on)
 			return false;
 	}

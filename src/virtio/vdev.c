@@ -56,8 +56,8 @@ static void set_status(struct vdev *dev, uint8_t status)
 
 static bool should_run(const struct vdev *dev, const struct vq *vq)
 {
-	return dev->realized && vq->enabled && vq->has_kick && !dev->num_holds && !dev->broken &&
-	       dev->vm_running && (dev->status & VIRTIO_STATUS_DRIVER_OK);
+	return dev->realized && vq->enabled && vq->has_kick && !dev->num_holds && !vq->num_holds &&
+	       !dev->broken && dev->vm_running && (dev->status & VIRTIO_STATUS_DRIVER_OK);
 }
 
 bool vdev_is_idle(const struct vdev *dev)
@@ -89,16 +89,31 @@ void vdev_sync(struct vdev *dev)
 	}
 }
 
+static bool wait_is_over(const struct vdev *dev, const struct vdev_wait *wait)
+{
+	return wait->vq ? wait->vq->state == VQ_IDLE : vdev_is_idle(dev);
+}
+
 static void run_waits(struct vdev *dev)
 {
+	struct vdev_wait *over = NULL, **last = &over, **at = &dev->waits;
+
+	while (*at) {
+		if (!wait_is_over(dev, *at)) {
+			at = &(*at)->next;
+			continue;
+		}
+		*last = *at;
+		*at = (*at)->next;
+		last = &(*last)->next;
+		*last = NULL;
+	}
 	/* A callback may wait again, or destroy the device: nothing of it is used after the last.
 	 */
-	struct vdev_wait *waits = take_ptr(dev->waits);
+	while (over) {
+		struct vdev_wait *wait = over;
 
-	while (waits) {
-		struct vdev_wait *wait = waits;
-
-		waits = wait->next;
+		over = wait->next;
 		wait->fn(wait);
 	}
 }
@@ -109,8 +124,7 @@ static void on_queue_stopped(struct vq *vq)
 
 	/* Whoever waits has a hold: nothing starts again before its turn. */
 	vdev_sync(dev);
-	if (vdev_is_idle(dev))
-		run_waits(dev);
+	run_waits(dev);
 }
 
 static void on_queue_broken(struct vq *vq)
@@ -122,7 +136,7 @@ void vdev_when_idle(struct vdev *dev, struct vdev_wait *wait)
 {
 	struct vdev_wait **at;
 
-	if (vdev_is_idle(dev)) {
+	if (wait_is_over(dev, wait)) {
 		wait->fn(wait);
 		return;
 	}
@@ -142,6 +156,19 @@ void vdev_release(struct vdev *dev)
 {
 	assert(dev->num_holds);
 	dev->num_holds--;
+	vdev_sync(dev);
+}
+
+void vdev_hold_queue(struct vdev *dev, struct vq *vq)
+{
+	vq->num_holds++;
+	vdev_sync(dev);
+}
+
+void vdev_release_queue(struct vdev *dev, struct vq *vq)
+{
+	assert(vq->num_holds);
+	vq->num_holds--;
 	vdev_sync(dev);
 }
 
@@ -181,6 +208,7 @@ struct vdev *vdev_new(const struct vdev_class *cls, const char *id, struct loop 
 	dev->main_loop = main_loop;
 	dev->data_loop = data_loop;
 	dev->vm_running = true;
+	dev->dirty_fd = -1;
 	options_defaults(vdev_common_options, dev);
 	options_defaults(cls->options, dev);
 	return dev;
@@ -227,6 +255,7 @@ static void free_device(struct vdev *dev)
 		vq_deinit(&dev->queues[i]);
 	free(dev->queues);
 	gmem_unref(dev->mem);
+	dirty_log_unref(dev->dirty);
 	options_free(dev->cls->options, dev);
 	options_free(vdev_common_options, dev);
 	free(dev->id);
@@ -366,6 +395,15 @@ void vdev_set_mem(struct vdev *dev, struct gmem *mem)
 	gmem_ref(mem);
 	gmem_unref(dev->mem);
 	dev->mem = mem;
+}
+
+void vdev_set_dirty_log(struct vdev *dev, struct dirty_log *log, int fd)
+{
+	assert(vdev_is_idle(dev) || (dev->dirty == log && dev->dirty_fd == fd));
+	dirty_log_ref(log);
+	dirty_log_unref(dev->dirty);
+	dev->dirty = log;
+	dev->dirty_fd = fd;
 }
 
 void vdev_get_config(struct vdev *dev, void *config)

@@ -98,10 +98,12 @@ struct vdev_listener {
 	void (*status_changed)(struct vdev *dev); /* any change of dev->status */
 };
 
-/* Waits until every queue of a device is idle. The node is the caller's until fn() is called. */
+/* Waits until every queue of a device, or one of them, is idle. The node is the caller's until fn()
+ * is called. */
 struct vdev_wait {
 	void (*fn)(struct vdev_wait *wait);
 	struct vdev_wait *next;
+	struct vq *vq; /* only this queue is waited for; NULL: all */
 };
 
 struct vdev {
@@ -128,6 +130,8 @@ struct vdev {
 	bool vm_running;
 	unsigned int num_holds;
 	struct gmem *mem; /* the memory table at hand; may be NULL */
+	struct dirty_log *dirty; /* where writes to it are marked; NULL: nowhere */
+	int dirty_fd; /* the transport's; -1: none */
 	struct vdev_wait *waits;
 
 	const struct vdev_transport_ops *transport;
@@ -160,7 +164,13 @@ void vdev_sync(struct vdev *dev);
 /* While held, no queue runs. Counted. vdev_release() syncs. */
 void vdev_hold(struct vdev *dev);
 void vdev_release(struct vdev *dev);
-/* Calls @wait->fn once no queue is running or stopping: at once where that is so already. */
+/* The same for one queue; the others go on. */
+void vdev_hold_queue(struct vdev *dev, struct vq *vq);
+void vdev_release_queue(struct vdev *dev, struct vq *vq);
+/*
+ * Calls @wait->fn once no queue (or, with @wait->vq, not that one) is running or stopping: at once
+ * where that is so already.
+ */
 void vdev_when_idle(struct vdev *dev, struct vdev_wait *wait);
 bool vdev_is_idle(const struct vdev *dev);
 
@@ -190,6 +200,13 @@ bool vdev_ring_feature(const struct vdev *dev, unsigned int bit);
 
 /* Swaps the memory table (a reference is taken). All queues are idle. */
 void vdev_set_mem(struct vdev *dev, struct gmem *mem);
+
+/*
+ * Where the queues mark what they write, from their next start on (a reference is taken), and what
+ * is signalled after each batch that did (@fd stays the caller's, who keeps it open until it is set
+ * anew). All queues are idle.
+ */
+void vdev_set_dirty_log(struct vdev *dev, struct dirty_log *log, int fd);
 
 /* Reads the whole configuration space (class->config_bytes). */
 void vdev_get_config(struct vdev *dev, void *config);

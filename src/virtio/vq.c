@@ -53,6 +53,7 @@ static void on_stopped(struct loop_post *post)
 	vq->cfg.next_used = vq->used_idx;
 	free_tables(vq);
 	gmem_unref(take_ptr(vq->mem));
+	dirty_log_unref(take_ptr(vq->dirty));
 	take_next_fd(&vq->call_fd, &vq->next_call_fd);
 	take_next_fd(&vq->kick_fd, &vq->next_kick_fd);
 	vq->stopped_fn(vq);
@@ -159,6 +160,9 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 		gmem_unref(take_ptr(vq->mem));
 		return r;
 	}
+	vq->dirty = dirty_log_ref(vq->dev->dirty);
+	vq->dirty_fd = vq->dev->dirty_fd;
+	vq->dirty_ring = vq->dirty && vq->cfg.log_ring;
 	vq->state = VQ_RUNNING;
 	vq->broken = vq->stopping = vq->dry = false;
 	vq->inuse = 0;

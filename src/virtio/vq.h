@@ -18,7 +18,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
-#include "mem/gmem.h"
+#include "mem/dirty.h"
 #include "virtio/chain.h"
 
 struct vdev;
@@ -44,6 +44,9 @@ struct vq_config {
 	 */
 	uint16_t next_avail;
 	uint16_t next_used; /* packed only; a split ring's used index is read from memory */
+	/* Are writes into the ring told to the dirty log, and at what address its device area? */
+	bool log_ring;
+	uint64_t log_addr;
 };
 
 enum vq_state {
@@ -116,11 +119,14 @@ struct vq {
 	struct vq_config cfg;
 	enum vq_state state;
 	bool enabled; /* the transport lets it run; vdev.h says when it does */
+	unsigned int num_holds; /* it rests while others run: vdev_hold_queue() */
 	bool has_kick; /* the last word on kick_fd, which the serving loop may not have heard yet */
 	struct loop *loop; /* that serves it; set when the device is realized, and constant from
 			      then on */
 	void *opaque; /* the device's own, for the serving loop */
 	struct gmem *mem; /* snapshot that the ring's pointers belong to; held while not idle */
+	struct dirty_log *dirty; /* NULL: nothing is logged; held while not idle */
+	int dirty_fd; /* the transport's. Signalled after a batch that marked; -1: none */
 	int call_fd; /* owned. Interrupts; -1: the driver polls */
 	int kick_fd; /* owned. Notifications; -1: none yet */
 	int err_fd; /* owned. Signalled when the ring breaks; -1: none */
@@ -137,6 +143,8 @@ struct vq {
 	uint16_t last_avail, shadow_avail, used_idx, signalled_used;
 	bool signalled_used_valid, event_idx;
 	bool broken, stopping, dry;
+	bool dirty_ring; /* dirty, and the ring itself is logged too */
+	bool dirty_marked; /* something since the last batch */
 	uint32_t inuse;
 	uint16_t flushed_used; /* used index that the driver can see */
 	uint64_t batch_ns; /* when this batch began; 0: no clock read yet */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "virtio/vdev.h"
+#include "virtio/vq_dirty.h"
 #include "virtio/vq_internal.h"
 
 /* --- chains --- */
@@ -28,6 +29,7 @@ struct chain *vq_chain_get(struct vq *vq, uint16_t head)
 	}
 	c = vq_slot(vq, slot);
 	c->vq = vq;
+	c->dirty = vq->dirty;
 	c->slot = slot;
 	c->head = head;
 	c->written = 0;
@@ -101,6 +103,8 @@ static void flush(struct vq *vq)
 
 		if (gmem_poisoned(vq->mem))
 			vq_break(vq, "guest memory is gone: its file was truncated");
+		else if (!vq_dirty_end_batch(vq))
+			vq_break(vq, "the dirty log is gone: its file was truncated");
 		else if (call)
 			vq_send_call(vq);
 		else

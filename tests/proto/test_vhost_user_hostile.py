@@ -16,7 +16,8 @@ from lib.vhost_user import (F_PROTOCOL, F_VERSION_1, NEED_REPLY, VERSION, Front,
 
 PAGE = 4096
 ALL = 1 << Proto.MQ | 1 << Proto.REPLY_ACK | 1 << Proto.BACKEND_REQ | 1 << Proto.CONFIG | \
-    1 << Proto.RESET_DEVICE | 1 << Proto.STATUS
+    1 << Proto.RESET_DEVICE | 1 << Proto.STATUS | 1 << Proto.LOG_SHMFD | \
+    1 << Proto.CONFIGURE_MEM_SLOTS
 
 
 DISK = "virtio-blk,id=disk0,size=1M"
@@ -120,6 +121,16 @@ MALFORMED = [
     ("configuration of 257 bytes", Req.GET_CONFIG, config(0, 257), 0, VERSION, None),
     ("configuration of 4 GiB", Req.GET_CONFIG, config(0, 0xffffffff), 0, VERSION, None),
     ("configuration size lies", Req.SET_CONFIG, config(0, 8, b"abcd"), 0, VERSION, None),
+    ("log without a descriptor", Req.SET_LOG_BASE, bytes(16), 0, VERSION, None),
+    ("log with two", Req.SET_LOG_BASE, bytes(16), 2, VERSION, None),
+    ("log of a u64", Req.SET_LOG_BASE, bytes(8), 1, VERSION, None),
+    ("log of 0 bytes", Req.SET_LOG_BASE, bytes(16), 1, VERSION, None),
+    ("two descriptors for the log's signal", Req.SET_LOG_FD, b"", 2, VERSION, None),
+    *[(f"{request.name}, whose answer nobody can give", request, bytes(8), 1, VERSION | NEED_REPLY,
+       None)
+      for request in (Req.CREATE_CRYPTO_SESSION, Req.POSTCOPY_ADVISE, Req.POSTCOPY_END,
+                      Req.GET_SHARED_OBJECT, Req.SET_DEVICE_STATE_FD, Req.CHECK_DEVICE_STATE,
+                      Req.GET_SHMEM_CONFIG, Req.GET_VRING_BASE_SKIP_DRAIN)],
     # Queue indices, never cut down to fewer bits.
     *[(f"queue {index:#x} in {request.name}", request, state(index, 1), 0, VERSION | NEED_REPLY,
        None)
@@ -168,10 +179,17 @@ def test_one_line_names_device_message_value_and_limit(tmp_path):
 REFUSED = [
     ("unknown request", 99, b"", 0),
     ("unknown request with all it may have", 0xffffffff, bytes(4096), 8),
-    ("memory slot", Req.ADD_MEM_REG, bytes(40), 1),
+    ("memory slot of 0 bytes", Req.ADD_MEM_REG, bytes(40), 1),
+    ("memory slot that is not there", Req.REM_MEM_REG, bytes(40), 1),
     ("in-band kick", Req.VRING_KICK, state(0, 0), 0),
     ("MTU", Req.NET_SET_MTU, u64(1500), 0),
-    ("dirty log", Req.SET_LOG_FD, b"", 1),
+    ("RARP", Req.SEND_RARP, u64(0), 0),
+    ("file for the log's signal", Req.SET_LOG_FD, b"", 1),
+    ("IOTLB entry", Req.IOTLB_MSG, bytes(32), 0),
+    ("big-endian ring", Req.SET_VRING_ENDIAN, state(0, 1), 0),
+    ("end of a crypto session", Req.CLOSE_CRYPTO_SESSION, u64(1), 0),
+    ("postcopy", Req.POSTCOPY_LISTEN, b"", 0),
+    ("socket for a display", Req.GPU_SET_SOCKET, b"", 1),
     ("no region of 0 bytes", Req.SET_MEM_TABLE, regions((0, 0, 0, 0)), 1),
     ("file shorter than its region", Req.SET_MEM_TABLE, regions((0, 2 * PAGE, 0, 0)), 1),
     ("offset beyond the file", Req.SET_MEM_TABLE, regions((0, PAGE, 0, PAGE)), 1),
@@ -229,6 +247,7 @@ NOT_NEGOTIATED = [
     (Proto.CONFIG, Req.SET_CONFIG, config(32, 1, b"\1")),
     (Proto.STATUS, Req.SET_STATUS, u64(1)),
     (Proto.RESET_DEVICE, Req.RESET_DEVICE, b""),
+    (Proto.LOG_SHMFD, Req.SET_LOG_FD, b""),
 ]
 
 

@@ -150,7 +150,7 @@ static void test_cut_tail(void **state)
 		assert_int_equal(p.c.writable.num_iov, tails[i].left_iovs);
 		if (tails[i].ret < 0)
 			continue;
-		chain_fill(tail, tails[i].ret, "\1\2\3\4", tails[i].len);
+		chain_fill(&p.c, tail, tails[i].ret, "\1\2\3\4", tails[i].len);
 		for (k = 0; k < total; k++)
 			assert_int_equal(p.bytes[k], k < tails[i].left ? 0 : k - tails[i].left + 1);
 		for (k = 0; k < tails[i].left; k++)

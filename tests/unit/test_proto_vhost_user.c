@@ -64,6 +64,20 @@ static const struct row rows[] = {
 	{ "half a region", VHU_SET_MEM_TABLE, 1, 56, 1, VHU_FAULT_LAYOUT, MEM(1) },
 	{ "fewer descriptors", VHU_SET_MEM_TABLE, 1, 72, 1, VHU_FAULT_FDS, MEM(2) },
 	{ "more descriptors", VHU_SET_MEM_TABLE, 1, 40, 2, VHU_FAULT_FDS, MEM(1) },
+	{ "slot", VHU_ADD_MEM_REG, 1, 40, 1, VHU_OK },
+	{ "slot as a table", VHU_ADD_MEM_REG, 1, 32, 1, VHU_FAULT_SIZE },
+	{ "slot without memory", VHU_ADD_MEM_REG, 1, 40, 0, VHU_FAULT_FDS },
+	{ "slot goes", VHU_REM_MEM_REG, 1, 40, 0, VHU_OK },
+	{ "slot goes, with memory", VHU_REM_MEM_REG, 1, 40, 1, VHU_OK },
+	{ "slot goes, with too much", VHU_REM_MEM_REG, 1, 40, 2, VHU_FAULT_FDS },
+	{ "slots asked", VHU_GET_MAX_MEM_SLOTS, 1, 8, 0, VHU_FAULT_SIZE },
+	{ "log", VHU_SET_LOG_BASE, 1, 16, 1, VHU_OK },
+	{ "log by its address", VHU_SET_LOG_BASE, 1, 8, 0, VHU_FAULT_SIZE },
+	{ "log without memory", VHU_SET_LOG_BASE, 1, 16, 0, VHU_FAULT_FDS },
+	{ "log's signal", VHU_SET_LOG_FD, 1, 0, 1, VHU_OK },
+	{ "log's signal goes", VHU_SET_LOG_FD, 1, 8, 0, VHU_OK },
+	{ "in-band kick", VHU_VRING_KICK, 1, 8, 0, VHU_OK },
+	{ "in-band kick with a descriptor", VHU_VRING_KICK, 1, 8, 1, VHU_FAULT_FDS },
 	{ "config asked", VHU_GET_CONFIG, 1, 12 + 60, 0, VHU_OK, 60ull << 32 },
 	{ "config asked, no room", VHU_GET_CONFIG, 1, 12, 0, VHU_OK, 60ull << 32 },
 	{ "config short", VHU_GET_CONFIG, 1, 11, 0, VHU_FAULT_SIZE, 0 },
@@ -108,7 +122,7 @@ static void check_rows(void **state)
 static void indices_are_whole(void **state)
 {
 	static const uint32_t requests[] = { VHU_SET_VRING_NUM, VHU_SET_VRING_ADDR,
-		VHU_SET_VRING_BASE, VHU_GET_VRING_BASE, VHU_SET_VRING_ENABLE };
+		VHU_SET_VRING_BASE, VHU_GET_VRING_BASE, VHU_SET_VRING_ENABLE, VHU_VRING_KICK };
 	static union vhu_payload payload;
 	uint32_t index;
 
@@ -139,7 +153,7 @@ static void names(void **state)
 	for (uint32_t i = 1; i < VHU_BACKEND_REQUEST_END; i++)
 		assert_non_null(vhu_backend_request_name(i));
 	assert_null(vhu_backend_request_name(VHU_BACKEND_REQUEST_END));
-	for (unsigned int i = 0; i <= VHU_PF_STATUS; i++)
+	for (unsigned int i = 0; i < VHU_PF_END; i++)
 		assert_non_null(vhu_protocol_feature_name(i));
 	assert_null(vhu_protocol_feature_name(64));
 }
