@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,32 +221,46 @@ void loop_stop(struct loop *loop)
 	wake(loop);
 }
 
+struct thread_start {
+	struct loop *loop;
+	sem_t begun;
+};
+
 static void *thread_main(void *arg)
 {
-	struct loop *loop = arg;
+	struct thread_start *start = arg;
+	struct loop *loop = start->loop;
 	char name[LOOP_THREAD_NAME_BYTES];
 
 	snprintf(name, sizeof(name), "%s", loop->name);
 	pthread_setname_np(pthread_self(), name);
+	atomic_store(&loop->tid, (int)syscall(SYS_gettid));
+	sem_post(&start->begun);
 	loop_run(loop);
 	return NULL;
 }
 
 int loop_thread_start(struct loop *loop, struct err *err)
 {
+	struct thread_start start = { .loop = loop };
 	sigset_t all, old;
 	int r;
 
+	sem_init(&start.begun, 0, 0);
 	sigfillset(&all);
 	/* The SIGBUS guard of mem/ runs on the thread that touched the memory. */
 	sigdelset(&all, SIGBUS);
 	sigdelset(&all, SIGSEGV);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
-	r = pthread_create(&loop->thread, NULL, thread_main, loop);
+	r = pthread_create(&loop->thread, NULL, thread_main, &start);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r)
 		return err_set(err, -r, "cannot start thread '%s': %s", loop->name, strerror(r));
 	loop->has_thread = true;
+	/* From here on its number and its name can be seen. */
+	while (sem_wait(&start.begun) < 0)
+		;
+	sem_destroy(&start.begun);
 	return 0;
 }
 

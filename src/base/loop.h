@@ -128,7 +128,7 @@ void loop_run_once(struct loop *loop, int timeout_ms);
 /* Any thread. */
 void loop_stop(struct loop *loop);
 
-/* Runs @loop on a thread of its own, with all signals blocked there. */
+/* Runs @loop on a thread of its own, with all signals blocked there; it has its tid on return. */
 int loop_thread_start(struct loop *loop, struct err *err);
 /* Stops it and joins; nothing happens where no thread was started. */
 void loop_thread_join(struct loop *loop);

@@ -110,6 +110,24 @@ static int set_number(const struct option_spec *spec, void *base, const char *te
 	return 0;
 }
 
+static int set_int(const struct option_spec *spec, void *base, const char *text, struct err *err)
+{
+	int64_t max = spec->max ? (int64_t)spec->max : INT64_MAX;
+	long long value = 0;
+	char *end;
+
+	errno = 0;
+	if (text)
+		value = strtoll(text, &end, 0);
+	if (text && (errno || *end || !(*text == '-' || isdigit((unsigned char)*text))))
+		return err_set(err, -EINVAL, "Parameter '%s' expects integer", spec->name);
+	if (text && (value < (int64_t)spec->min || value > max))
+		return err_set(err, -EINVAL, "%s value must be in range [%" PRId64 ", %" PRId64 "]",
+			spec->name, (int64_t)spec->min, max);
+	*(int64_t *)field(spec, base) = value;
+	return 0;
+}
+
 static int set_enum(const struct option_spec *spec, void *base, const char *text, struct err *err)
 {
 	char expected[256] = "one of";
@@ -155,6 +173,7 @@ static const struct {
 	[OPTION_STRING] = { "str", set_string, 0 },
 	[OPTION_BOOL] = { "bool", set_bool, 1u << json_type_boolean },
 	[OPTION_U32] = { "uint32", set_number, 1u << json_type_int },
+	[OPTION_INT] = { "int", set_int, 1u << json_type_int },
 	[OPTION_SIZE] = { "size", set_number, 1u << json_type_int },
 	[OPTION_ENUM] = { "enum", set_enum, 0 },
 	[OPTION_JSON] = { "json", set_json, 1u << json_type_array | 1u << json_type_object },
@@ -162,6 +181,8 @@ static const struct {
 
 const char *options_type_name(const struct option_spec *spec)
 {
+	if (spec->type == OPTION_JSON && spec->choices)
+		return spec->choices[0];
 	return option_types[spec->type].name;
 }
 
@@ -178,6 +199,11 @@ static int set_from_json(
 
 	if (type == json_type_string)
 		return option_types[spec->type].set(spec, base, json_object_get_string(value), err);
+	if (spec->type == OPTION_INT && type != json_type_int)
+		return err_set(err, -EINVAL, "Invalid parameter type for '%s', expected: integer",
+			spec->name);
+	if (spec->type == OPTION_JSON && type != json_type_array && type != json_type_object)
+		return set_json(spec, base, "", err);
 	if (!(option_types[spec->type].json_types & 1u << type))
 		return wrong(spec, json_object_to_json_string(value),
 			spec->type == OPTION_STRING || spec->type == OPTION_ENUM ? "a string"
@@ -243,6 +269,7 @@ struct json_object *options_get(const struct option_spec *spec, const void *base
 		return text ? json_object_new_string(text) : NULL;
 	case OPTION_BOOL: return json_object_new_boolean(*(const bool *)at);
 	case OPTION_U32: return json_object_new_int64(*(const uint32_t *)at);
+	case OPTION_INT: return json_object_new_int64(*(const int64_t *)at);
 	case OPTION_SIZE: return json_object_new_uint64(*(const uint64_t *)at);
 	case OPTION_ENUM: return json_object_new_string(spec->choices[*(const int *)at]);
 	case OPTION_JSON: return json_object_get(*(struct json_object *const *)at);

@@ -16,6 +16,7 @@ enum option_type {
 	OPTION_STRING, /* char *, owned by the struct; NULL: not given */
 	OPTION_BOOL, /* bool: on, off, true, false, yes, no */
 	OPTION_U32, /* uint32_t, within [min, max] */
+	OPTION_INT, /* int64_t, within [min, max]; refused in QEMU's words */
 	OPTION_SIZE, /* uint64_t bytes, within [min, max]; suffixes k M G T are powers of 1024 */
 	OPTION_ENUM, /* int: the index into choices[] */
 	OPTION_JSON, /* struct json_object *, a reference owned by the struct; JSON syntax only */
@@ -27,7 +28,8 @@ struct option_spec {
 	size_t offset; /* of the field in the struct */
 	const char *def; /* default as text; NULL: zero */
 	uint64_t min, max; /* max 0: the type's */
-	const char *const *choices; /* OPTION_ENUM: ends with NULL */
+	/* OPTION_ENUM: ends with NULL. OPTION_JSON: the first names its type; may be NULL. */
+	const char *const *choices;
 	const char *help; /* one line */
 };
 
@@ -48,7 +50,7 @@ int options_none_left(const char *what, struct json_object *args,
 	const struct option_spec *const *tables, struct err *err);
 /* The value as JSON (a new reference): string, bool, int; null for a string that was not given. */
 struct json_object *options_get(const struct option_spec *spec, const void *base);
-/* A word for the type as qom-list-properties names it: "str", "bool", "uint32", "size". */
+/* A word for the type as qom-list-properties names it: "str", "bool", "int", "size". */
 const char *options_type_name(const struct option_spec *spec);
 /* Frees what the fields own. */
 void options_free(const struct option_spec *specs, void *base);

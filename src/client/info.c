@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/value.h"
 #include "client/harm.h"
+#include "client/iothreads.h"
 #include "client/qmp_client.h"
 #include "client/qmp_connect.h"
 #include "client/show.h"
@@ -35,6 +36,7 @@ static const char usage[] =
 	"  element PATH N [INDEX]     a request of queue N: the next one, or that of ring entry "
 	"INDEX\n"
 	"  sources PATH               where each number comes from (Ringside only)\n"
+	"  iothreads                  the threads that serve queues, and (Ringside only) which\n"
 	"PATH is one of the list's, or a part of it that fits one device only, such as its id.\n"
 	"\n"
 	"Options:\n"
@@ -103,6 +105,11 @@ static void verb_sources(const struct info *info, struct json_object *reply)
 	show_sources(&info->show, info->path, reply);
 }
 
+static void verb_iothreads(const struct info *info, struct json_object *reply)
+{
+	iothreads_show(&info->show, info->client, reply);
+}
+
 static const struct verb verbs[] = {
 	{ "virtio", "", 0, 0, "x-query-virtio", .show = verb_list },
 	{ "status", " PATH", 1, 1, "x-query-virtio-status", HARM_STATUS, true, true, verb_status },
@@ -113,6 +120,7 @@ static const struct verb verbs[] = {
 	{ "element", " PATH N [INDEX]", 2, 3, "x-query-virtio-queue-element", HARM_ELEMENT, true,
 		true, verb_element },
 	{ "sources", " PATH", 1, 1, "query-virtio-sources", .show = verb_sources },
+	{ "iothreads", "", 0, 0, "query-iothreads", .show = verb_iothreads },
 };
 
 /* -EINVAL is a usage error: the caller points at --help. */
@@ -143,9 +151,8 @@ static int parse_operands(struct info *info, int num, char **operands, struct er
 			v = &verbs[i];
 	if (!v)
 		return err_set(err, -EINVAL,
-			"unknown verb '%s': expected virtio, status, queue, vhost-queue, element "
-			"or "
-			"sources",
+			"unknown verb '%s': expected virtio, status, queue, vhost-queue, element, "
+			"sources or iothreads",
 			operands[0]);
 	info->verb = v;
 	if (num - 1 < v->min_operands || num - 1 > v->max_operands)
@@ -375,8 +382,8 @@ static int run_verb(struct info *info, struct err *err)
 	if (r < 0)
 		return r;
 	arguments = make_arguments(info);
-	r = v->min_operands ? execute(info, v->command, arguments, &reply, err)
-			    : get_list(info, &reply, err);
+	r = v->show == verb_list ? get_list(info, &reply, err)
+				 : execute(info, v->command, arguments, &reply, err);
 	if (r < 0)
 		return r;
 	if (info->json) {

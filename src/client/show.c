@@ -348,6 +348,9 @@ void show_queue(
 
 	title(show, reply, what, path);
 	show_members(show, reply, queue_members, ARRAY_SIZE(queue_members), prefix);
+	if (*sources_queue_note(show->sources, queue, "thread"))
+		text_line(&show->out, TEXT_PLAIN, "  %s",
+			sources_queue_note(show->sources, queue, "thread"));
 	if (waiting >= 0)
 		text_line(&show->out, TEXT_DIM,
 			"  %d made available and not taken by the device, %s taken and not "

@@ -17,7 +17,6 @@
 #include "base/log.h"
 #include "base/value.h"
 #include "control/internal.h"
-#include "control/objects.h"
 #include "devices/registry.h"
 
 const struct option_spec control_device_options[] = {
@@ -25,6 +24,20 @@ const struct option_spec control_device_options[] = {
 		NULL, "id of the iothread object that serves the queues" },
 	{ NULL },
 };
+
+static const char *const mapping_type[] = { "IOThreadVirtQueueMappingList", NULL };
+
+static const struct option_spec mapping_options[] = {
+	{ "iothread-vq-mapping", OPTION_JSON, offsetof(struct control_device_options, vq_mapping),
+		NULL, 0, 0, mapping_type,
+		"JSON syntax only: a list of iothreads and, with vqs, the queues of each" },
+	{ NULL },
+};
+
+const struct option_spec *control_mapping_options(const struct vdev_class *cls)
+{
+	return cls->takes_vq_mapping ? mapping_options : NULL;
+}
 
 /* --- the tree --- */
 
@@ -35,18 +48,32 @@ static struct json_object *get_realized(struct qom_object *obj)
 	return json_object_new_boolean(cdev->dev->realized);
 }
 
-static const struct qom_property device_properties[] = {
+static struct json_object *get_queue_threads(struct qom_object *obj)
+{
+	const struct control_device *cdev = obj->opaque;
+	struct VirtQueueThreadList list = { 0 };
+	struct json_object *ret;
+
+	vq_mapping_threads(cdev->ctl, cdev->dev, &list);
+	ret = qapi_to_json_VirtQueueThreadList(&list);
+	qapi_clear_VirtQueueThreadList(&list);
+	return ret;
+}
+
+const struct qom_property control_device_properties[] = {
 	{ "realized", "bool", get_realized },
+	{ "queue-threads", "VirtQueueThreadList", get_queue_threads },
 	{ NULL },
 };
 
 static void add_device_tables(struct control_device *cdev, struct qom_object *obj)
 {
-	obj->properties = device_properties;
+	obj->properties = control_device_properties;
 	obj->opaque = cdev;
 	qom_add_table(obj, cdev->dev->cls->options, cdev->dev);
 	qom_add_table(obj, vdev_common_options, cdev->dev);
 	qom_add_table(obj, control_device_options, &cdev->options);
+	qom_add_table(obj, control_mapping_options(cdev->dev->cls), &cdev->options);
 }
 
 static void add_to_tree(struct control_device *cdev)
@@ -100,8 +127,10 @@ static int take_options(struct control_device *cdev, struct json_object *args, s
 {
 	const struct vdev_class *cls = cdev->dev->cls;
 	bool exported = !cdev->ctl->machine;
-	const struct option_spec *tables[] = { cls->options, vdev_common_options,
-		control_device_options, exported ? vhost_user_options : NULL, NULL };
+	const struct option_spec *mapping = control_mapping_options(cls);
+	const struct option_spec *tables[6] = { cls->options, vdev_common_options,
+		control_device_options };
+	size_t num = 3;
 	_cleanup_free_ char *what = xasprintf("device '%s'", cls->name);
 	int r;
 
@@ -114,25 +143,15 @@ static int take_options(struct control_device *cdev, struct json_object *args, s
 		r = options_take(vdev_common_options, cdev->dev, args, err);
 	if (!r)
 		r = options_take(control_device_options, &cdev->options, args, err);
+	if (!r)
+		r = options_take(mapping, &cdev->options, args, err);
 	if (!r && exported)
 		r = options_take(vhost_user_options, &cdev->transport, args, err);
+	if (mapping)
+		tables[num++] = mapping;
+	if (exported)
+		tables[num++] = vhost_user_options;
 	return r < 0 ? r : options_none_left(what, args, tables, err);
-}
-
-static int choose_loop(struct control_device *cdev, struct err *err)
-{
-	const char *id = cdev->options.iothread;
-	struct control_object *obj;
-
-	if (!id)
-		return 0;
-	obj = control_object_find(cdev->ctl, id);
-	if (!obj || !obj->type->serves_queues)
-		return err_set(err, -ENOENT, "IOThread \"%s\" object does not exist", id);
-	obj->num_users++;
-	cdev->iothread = obj;
-	cdev->dev->data_loop = &obj->loop;
-	return 0;
 }
 
 static void free_device(struct control_device *cdev)
@@ -143,10 +162,10 @@ static void free_device(struct control_device *cdev)
 		;
 	if (*at)
 		*at = cdev->next;
-	if (cdev->iothread)
-		cdev->iothread->num_users--;
+	vq_mapping_deinit(&cdev->mapping);
 	qom_free(cdev->proxy);
 	options_free(control_device_options, &cdev->options);
+	options_free(mapping_options, &cdev->options);
 	options_free(vhost_user_options, &cdev->transport);
 	free(cdev);
 }
@@ -154,10 +173,13 @@ static void free_device(struct control_device *cdev)
 static int start_device(struct control_device *cdev, struct err *err)
 {
 	struct control *ctl = cdev->ctl;
-	int r = choose_loop(cdev, err);
+	int r = vq_mapping_init(&cdev->mapping, ctl, cdev->dev, cdev->options.iothread,
+		cdev->options.vq_mapping, err);
 
 	if (!r)
 		r = vdev_realize(cdev->dev, err);
+	if (!r)
+		r = vq_mapping_apply(&cdev->mapping, ctl, cdev->dev, err);
 	if (r < 0)
 		return r;
 	vdev_set_vm_running(cdev->dev, ctl->running);

@@ -5,19 +5,24 @@
 
 #include "base/option.h"
 #include "control/control.h"
+#include "control/vq_mapping.h"
 #include "qapi/commands.h"
 #include "qom/qom.h"
 #include "transport/vhost_user.h"
 #include "virtio/vdev.h"
 
-struct control_object;
-
 /* The options of a device that are neither its own nor its transport's. */
 struct control_device_options {
 	char *iothread; /* id of the object whose loop serves the queues; NULL: the built-in one */
+	struct json_object *vq_mapping; /* owned; NULL: none */
 };
 
 extern const struct option_spec control_device_options[];
+/* In struct control_device_options too: what the class takes because of takes_vq_mapping, or NULL.
+ */
+const struct option_spec *control_mapping_options(const struct vdev_class *cls);
+/* What a device shows besides its options; the object's opaque is a struct control_device. */
+extern const struct qom_property control_device_properties[];
 
 struct control_device {
 	struct control *ctl;
@@ -25,7 +30,7 @@ struct control_device {
 	struct qom_object *proxy; /* its parent in the tree; what device_del names */
 	struct control_device_options options;
 	struct vhost_user_config transport;
-	struct control_object *iothread;
+	struct vq_mapping mapping;
 	bool unplugging;
 	struct loop_work unplug_work;
 	struct vdev_wait gone;

@@ -10,9 +10,11 @@
 #include "base/alloc.h"
 #include "control/devices.h"
 #include "control/internal.h"
+#include "control/iothreads.h"
 #include "control/objects.h"
 #include "control/qom_commands.h"
 #include "control/run.h"
+#include "control/vq_mapping.h"
 #include "inspect/sources.h"
 #include "inspect/virtio.h"
 
@@ -108,11 +110,14 @@ const struct qapi_handlers control_handlers = {
 	.object_del = control_cmd_object_del,
 	.qom_list = control_cmd_qom_list,
 	.qom_get = control_cmd_qom_get,
+	.qom_set = control_cmd_qom_set,
 	.qom_list_properties = control_cmd_qom_list_properties,
 	.x_query_virtio = x_query_virtio,
 	.x_query_virtio_status = x_query_virtio_status,
 	.x_query_virtio_queue_status = x_query_virtio_queue_status,
 	.x_query_virtio_vhost_queue_status = x_query_virtio_vhost_queue_status,
 	.x_query_virtio_queue_element = x_query_virtio_queue_element,
+	.query_iothreads = control_cmd_query_iothreads,
+	.query_virtio_queue_threads = control_cmd_query_virtio_queue_threads,
 	.query_virtio_sources = query_virtio_sources,
 };

@@ -27,7 +27,7 @@ static void print_table(const struct option_spec *specs)
 {
 	for (const struct option_spec *s = specs; s->name; s++) {
 		printf("  %s=<%s>", s->name, options_type_name(s));
-		for (size_t i = 0; s->choices && s->choices[i]; i++)
+		for (size_t i = 0; s->type == OPTION_ENUM && s->choices[i]; i++)
 			printf("%s%s", i ? "|" : " ", s->choices[i]);
 		if (s->def)
 			printf(" (default %s)", s->def);
@@ -48,6 +48,8 @@ int control_help_device(const char *driver, bool with_machine, struct err *err)
 	printf("every device:\n");
 	print_table(vdev_common_options);
 	print_table(control_device_options);
+	if (cls->takes_vq_mapping)
+		print_table(control_mapping_options(cls));
 	if (with_machine)
 		return 0;
 	printf("how it is exported:\n");

@@ -10,36 +10,7 @@
 #include "base/cleanup.h"
 #include "base/value.h"
 #include "control/internal.h"
-
-static int iothread_start(struct control_object *obj, struct err *err)
-{
-	int r = loop_init(&obj->loop, obj->id, err);
-
-	if (r < 0)
-		return r;
-	r = loop_thread_start(&obj->loop, err);
-	if (r < 0)
-		loop_deinit(&obj->loop);
-	return r;
-}
-
-static void iothread_end(struct control_object *obj)
-{
-	loop_thread_join(&obj->loop);
-	loop_deinit(&obj->loop);
-}
-
-static struct json_object *iothread_get_thread_id(struct qom_object *qom)
-{
-	struct control_object *obj = qom->opaque;
-
-	return json_object_new_int(atomic_load(&obj->loop.tid));
-}
-
-static const struct qom_property iothread_properties[] = {
-	{ "thread-id", "int", iothread_get_thread_id },
-	{ NULL },
-};
+#include "control/iothreads.h"
 
 const struct control_object_type control_object_types[] = {
 	{
@@ -48,10 +19,10 @@ const struct control_object_type control_object_types[] = {
 			"a thread with a loop of its own, for the queues of the devices that "
 			"name it",
 		.serves_queues = true,
-		.options = control_no_options,
-		.properties = iothread_properties,
-		.start = iothread_start,
-		.end = iothread_end,
+		.options = control_iothread_options,
+		.properties = control_iothread_properties,
+		.start = control_iothread_start,
+		.end = control_iothread_end,
 	},
 	{ NULL },
 };

@@ -29,6 +29,7 @@ struct control_object {
 	struct qom_object *qom;
 	unsigned int num_users;
 	struct loop loop; /* an iothread's */
+	struct loop_polling polling; /* as its options had it; the loop has what it is now */
 	struct control_object *next;
 };
 

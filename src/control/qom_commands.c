@@ -50,6 +50,17 @@ int control_cmd_qom_get(struct qapi_call *call, const char *path, const char *pr
 	return 0;
 }
 
+int control_cmd_qom_set(struct qapi_call *call, const char *path, const char *property,
+	struct json_object *value, struct qapi_error *error)
+{
+	struct control *ctl = call->ctx;
+	struct qom_object *obj = qom_resolve(ctl->root, path, NULL);
+
+	if (!obj)
+		return qapi_error_set(error, QAPI_DEVICE_NOT_FOUND, "Device '%s' not found", path);
+	return qom_set(obj, property, value, &error->err);
+}
+
 /* --- types --- */
 
 static bool has_info(const struct ObjectPropertyInfoList *list, const char *name)
@@ -61,24 +72,29 @@ static bool has_info(const struct ObjectPropertyInfoList *list, const char *name
 	return false;
 }
 
+/* @specs may be NULL. */
 static void add_table(struct ObjectPropertyInfoList *list, const struct option_spec *specs)
 {
-	for (; specs->name; specs++) {
+	for (; specs && specs->name; specs++) {
 		if (has_info(list, specs->name))
 			continue;
 		add_info(list, specs->name, options_type_name(specs));
 		if (specs->help)
 			list->items[list->num - 1]->description = xstrdup(specs->help);
-		if (specs->def)
-			list->items[list->num - 1]->default_value = value_new_string(specs->def);
+		if (!specs->def)
+			continue;
+		list->items[list->num - 1]->has_default_value = true;
+		list->items[list->num - 1]->default_value = value_new_string(specs->def);
 	}
 }
 
 static void add_properties(
 	struct ObjectPropertyInfoList *list, const struct qom_property *properties)
 {
-	for (; properties && properties->name; properties++)
-		add_info(list, properties->name, properties->type);
+	for (; properties && properties->name; properties++) {
+		if (!has_info(list, properties->name))
+			add_info(list, properties->name, properties->type);
+	}
 }
 
 /* @name names the class's device, or its part behind the transport ("virtio-blk-device"). */
@@ -103,10 +119,11 @@ int control_cmd_qom_list_properties(_unused_ struct qapi_call *call, const char 
 	for (size_t i = 0; device_classes[i]; i++) {
 		if (!names_class(type, device_classes[i], &proxy))
 			continue;
-		add_info(ret, "realized", "bool");
+		add_properties(ret, control_device_properties);
 		add_table(ret, device_classes[i]->options);
 		add_table(ret, vdev_common_options);
 		add_table(ret, control_device_options);
+		add_table(ret, control_mapping_options(device_classes[i]));
 		if (proxy)
 			add_table(ret, vhost_user_options);
 		return 0;
@@ -114,8 +131,9 @@ int control_cmd_qom_list_properties(_unused_ struct qapi_call *call, const char 
 	for (const struct control_object_type *t = control_object_types; t->name; t++) {
 		if (strcmp(t->name, type) != 0)
 			continue;
-		add_properties(ret, t->properties);
+		/* A property that is an option too has the option's description. */
 		add_table(ret, t->options);
+		add_properties(ret, t->properties);
 		return 0;
 	}
 	return qapi_error_set(error, QAPI_DEVICE_NOT_FOUND, "Class '%s' not found", type);

@@ -9,6 +9,8 @@ int control_cmd_qom_list(struct qapi_call *call, const char *path,
 	struct ObjectPropertyInfoList *ret, struct qapi_error *error);
 int control_cmd_qom_get(struct qapi_call *call, const char *path, const char *property,
 	struct json_object **ret, struct qapi_error *error);
+int control_cmd_qom_set(struct qapi_call *call, const char *path, const char *property,
+	struct json_object *value, struct qapi_error *error);
 int control_cmd_qom_list_properties(struct qapi_call *call, const char *type,
 	struct ObjectPropertyInfoList *ret, struct qapi_error *error);
 

@@ -524,6 +524,7 @@ const struct vdev_class virtio_blk_class = {
 	.instance_bytes = sizeof(struct blk),
 	.config_bytes = BLK_CONFIG_BYTES,
 	.options = blk_options,
+	.takes_vq_mapping = true,
 	.realize = blk_realize,
 	.unrealize = blk_unrealize,
 	.get_config = blk_get_config,

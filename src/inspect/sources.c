@@ -115,6 +115,13 @@ static char *in_flight_note(const struct where *w)
 	return NULL;
 }
 
+static char *thread_note(const struct where *w)
+{
+	const struct loop *loop = w->vq->loop;
+
+	return xasprintf("served by thread %s (%d)", loop->name, atomic_load(&loop->tid));
+}
+
 static const struct row status_rows[] = {
 	{ "name", NULL, NULL },
 	{ "device-id", NULL, NULL },
@@ -153,6 +160,7 @@ static const struct row queue_rows[] = {
 	{ "used-idx", from_view, "the device's own, as of its last batch" },
 	{ "signalled-used", from_view, NULL },
 	{ "signalled-used-valid", from_view, NULL },
+	{ "thread", NULL, NULL, thread_note },
 	{ "element.name", NULL, NULL },
 	{ "element.index", from_memory, NULL },
 	{ "element.descs", from_memory, NULL },

@@ -7,6 +7,7 @@
 #include "qom/qom.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -164,9 +165,20 @@ struct qom_object *qom_walk(struct qom_object *root, struct qom_object *at)
 	return at == root ? NULL : at->next;
 }
 
-/* Did a table before @table name this option already? */
+static const struct qom_property *find_property(const struct qom_object *obj, const char *name)
+{
+	for (const struct qom_property *p = obj->properties; p && p->name; p++) {
+		if (!strcmp(p->name, name))
+			return p;
+	}
+	return NULL;
+}
+
+/* Did a property, or a table before @table, name this option already? */
 static bool shown_before(const struct qom_object *obj, unsigned int table, const char *name)
 {
+	if (find_property(obj, name))
+		return true;
 	for (unsigned int i = 0; i < table; i++) {
 		for (const struct option_spec *s = obj->tables[i].specs; s->name; s++) {
 			if (!strcmp(s->name, name))
@@ -198,25 +210,26 @@ void qom_each_property(const struct qom_object *obj,
 
 bool qom_get(struct qom_object *obj, const char *name, struct json_object **ret)
 {
+	const struct qom_property *property = find_property(obj, name);
 	struct qom_object *child = qom_child(obj, name);
 
 	if (!strcmp(name, "type")) {
 		*ret = value_new_string(obj->type);
 		return true;
 	}
-	for (const struct qom_property *p = obj->properties; p && p->name; p++) {
-		if (!strcmp(p->name, name)) {
-			*ret = p->get(obj);
-			return true;
-		}
+	if (property) {
+		*ret = property->get(obj);
+		return true;
 	}
 	for (unsigned int i = 0; i < obj->num_tables; i++) {
 		for (const struct option_spec *s = obj->tables[i].specs; s->name; s++) {
 			if (!strcmp(s->name, name)) {
 				*ret = options_get(s, obj->tables[i].base);
-				/* A string that nobody gave reads as empty, as it does in QEMU. */
+				/* What nobody gave reads as empty, as it does in QEMU. */
 				if (!*ret && s->type == OPTION_STRING)
 					*ret = value_new_string("");
+				if (!*ret && s->type == OPTION_JSON)
+					*ret = json_object_new_array();
 				return true;
 			}
 		}
@@ -228,6 +241,18 @@ bool qom_get(struct qom_object *obj, const char *name, struct json_object **ret)
 		return true;
 	}
 	return false;
+}
+
+int qom_set(struct qom_object *obj, const char *name, struct json_object *value, struct err *err)
+{
+	const struct qom_property *property = find_property(obj, name);
+	_cleanup_value_ struct json_object *there = NULL;
+
+	if (property && property->set)
+		return property->set(obj, value, err);
+	if (qom_get(obj, name, &there))
+		return err_set(err, -EACCES, "Property '%s.%s' is not writable", obj->type, name);
+	return err_set(err, -ENOENT, "Property '%s.%s' not found", obj->type, name);
 }
 
 static bool is_letter(char c)

@@ -16,7 +16,7 @@
 #include "base/util.h"
 
 /* Option tables that one object shows as properties. */
-#define QOM_TABLES_MAX 4
+#define QOM_TABLES_MAX 5
 
 struct qom_object;
 struct vdev;
@@ -27,6 +27,8 @@ struct qom_property {
 	const char *type; /* as qom-list names it: "bool", "str", "link<iothread>" */
 	/* A new reference; NULL is JSON's null. */
 	struct json_object *(*get)(struct qom_object *obj);
+	/* -errno with a sentence. NULL: read-only. */
+	int (*set)(struct qom_object *obj, struct json_object *value, struct err *err);
 };
 
 /* Options shown as properties: a table and the struct that it describes. */
@@ -83,7 +85,7 @@ struct qom_object *qom_walk(struct qom_object *root, struct qom_object *at);
 
 /*
  * Calls @fn for "type", the properties, the options and at last the children and links, with the
- * type as qom-list shows it. An option that two tables have comes once.
+ * type as qom-list shows it. A name that comes twice is that of its first place.
  */
 void qom_each_property(const struct qom_object *obj,
 	void (*fn)(void *opaque, const char *name, const char *type), void *opaque);
@@ -92,6 +94,12 @@ void qom_each_property(const struct qom_object *obj,
  * property. A child's or a link's value is its path.
  */
 bool qom_get(struct qom_object *obj, const char *name, struct json_object **ret);
+
+/*
+ * Sets it. -ENOENT: there is no such property; -EACCES: it is read-only, as options are once the
+ * object is made; else -errno as the property says. @err has a sentence in each case.
+ */
+int qom_set(struct qom_object *obj, const char *name, struct json_object *value, struct err *err);
 
 /* QEMU's rule for ids: a letter, then letters, digits, '-', '.' and '_'. */
 bool qom_id_well_formed(const char *id);

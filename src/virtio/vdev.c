@@ -195,6 +195,12 @@ void vdev_set_queues(struct vdev *dev, unsigned int n, uint32_t size_default)
 	}
 }
 
+void vdev_set_queue_loop(struct vdev *dev, unsigned int index, struct loop *loop)
+{
+	assert(index < dev->num_queues && !dev->transport && dev->queues[index].state == VQ_IDLE);
+	dev->queues[index].loop = loop;
+}
+
 /* --- life --- */
 
 struct vdev *vdev_new(const struct vdev_class *cls, const char *id, struct loop *main_loop,

@@ -42,6 +42,12 @@ struct vdev_class {
 	size_t instance_bytes; /* of the device's struct, whose first member is struct vdev */
 	size_t config_bytes; /* of its configuration space */
 	const struct option_spec *options; /* ends with an entry without a name */
+	/*
+	 * Its queues may be spread over iothreads (iothread-vq-mapping): those from first_mapped_vq
+	 * on, which is the mapping's queue 0.
+	 */
+	bool takes_vq_mapping;
+	unsigned int first_mapped_vq;
 
 	/*
 	 * The options are parsed. Opens back ends; sets dev->num_queues, dev->queue_size[] by
@@ -158,6 +164,12 @@ void vdev_destroy(struct vdev *dev, struct vdev_wait *wait);
 
 /* For realize(): @n queues of opt_queue_size, else @size_default, each. Served by data_loop. */
 void vdev_set_queues(struct vdev *dev, unsigned int n, uint32_t size_default);
+
+/*
+ * Between vdev_realize() and the transport: @loop, which outlives the device, serves queue @index
+ * in the place of data_loop.
+ */
+void vdev_set_queue_loop(struct vdev *dev, unsigned int index, struct loop *loop);
 
 /* Starts and stops queues so that they are as the conditions above say. */
 void vdev_sync(struct vdev *dev);

@@ -43,7 +43,7 @@ BAD_LINES = [
     (["serve", "--device", "virtio-rng,iothread=io9,listen={d}/a"], 1, "io9"),
     (["serve", "--object", "nope,id=x"], 1, "does not accept value 'nope'"),
     (["serve", "--object", "iothread"], 1, "'id' is missing"),
-    (["serve", "--object", "iothread,id=a,x=1"], 1, "knows: none"),
+    (["serve", "--object", "iothread,id=a,x=1"], 1, "knows: poll-max-ns, poll-grow, poll-shrink"),
     (["serve", "--device", "virtio-blk,size=1M,listen={d}/a,serial=" + 21 * "x"], 1,
      "has 21 bytes"),
     (["serve", "--object", "iothread,id=a", "--object", "iothread,id=a"], 1, "duplicate"),

@@ -477,9 +477,11 @@ def test_clients_do_not_mix(host):
 
 ACTIONS = [("stop", {}), ("cont", {}), ("quit", {}), ("system_reset", {}),
            ("device_add", {"driver": "virtio-rng"}), ("device_del", {"id": "r0"}),
-           ("object-add", {"qom-type": "iothread", "id": "x"}), ("object-del", {"id": "x"})]
+           ("object-add", {"qom-type": "iothread", "id": "x"}), ("object-del", {"id": "x"}),
+           ("qom-set", {"path": "io0", "property": "poll-max-ns", "value": 0})]
 LOOKS = [("x-query-virtio", {}), ("query-status", {}), ("qom-list", {"path": "/"}),
          ("qom-get", {"path": "r0", "property": "type"}), ("query-commands", {}),
+         ("query-iothreads", {}), ("query-virtio-queue-threads", {"path": "r0/virtio-backend"}),
          ("x-query-virtio-status", {"path": "r0/virtio-backend"})]
 
 

@@ -19,6 +19,7 @@ struct thing {
 	uint64_t size;
 	int mode;
 	struct json_object *map;
+	int64_t number;
 };
 
 static const char *const modes[] = { "auto", "fast", "slow", NULL };
@@ -32,6 +33,7 @@ static const struct option_spec specs[] = {
 	{ "size", OPTION_SIZE, offsetof(struct thing, size), "1M", 0, 0, NULL, "a size" },
 	{ "mode", OPTION_ENUM, offsetof(struct thing, mode), "fast", 0, 0, modes, "a choice" },
 	{ "map", OPTION_JSON, offsetof(struct thing, map), NULL, 0, 0, NULL, "a list" },
+	{ "number", OPTION_INT, offsetof(struct thing, number), "-3", (uint64_t)-5, 0, NULL, "" },
 	{ NULL },
 };
 
@@ -47,6 +49,7 @@ static const struct {
 	{ "{}", "size", "1048576", NULL },
 	{ "{}", "mode", "\"fast\"", NULL },
 	{ "{}", "map", "null", NULL },
+	{ "{}", "number", "-3", NULL },
 	{ "{'name':'x'}", "name", "\"x\"", NULL },
 	{ "{'text':''}", "text", "\"\"", NULL },
 	{ "{'on':'off'}", "on", "false", NULL },
@@ -66,6 +69,9 @@ static const struct {
 	{ "{'mode':'slow'}", "mode", "\"slow\"", NULL },
 	{ "{'map':[1,2]}", "map", "[1,2]", NULL },
 	{ "{'map':{'a':1}}", "map", "{'a':1}", NULL },
+	{ "{'number':-5}", "number", "-5", NULL },
+	{ "{'number':'0x10'}", "number", "16", NULL },
+	{ "{'number':9223372036854775807}", "number", "9223372036854775807", NULL },
 	{ "{'name':1}", NULL, NULL, "option 'name': '1' is not a string" },
 	{ "{'name':null}", NULL, NULL, "option 'name'" },
 	{ "{'name':['x']}", NULL, NULL, "option 'name'" },
@@ -94,6 +100,15 @@ static const struct {
 	{ "{'mode':1}", NULL, NULL, "option 'mode'" },
 	{ "{'map':'x'}", NULL, NULL, "'map'" },
 	{ "{'map':1}", NULL, NULL, "'map'" },
+	{ "{'number':-6}", NULL, NULL, "number value must be in range [-5, 9223372036854775807]" },
+	{ "{'number':'9223372036854775808'}", NULL, NULL, "Parameter 'number' expects integer" },
+	{ "{'number':''}", NULL, NULL, "Parameter 'number' expects integer" },
+	{ "{'number':' 1'}", NULL, NULL, "Parameter 'number' expects integer" },
+	{ "{'number':'+1'}", NULL, NULL, "Parameter 'number' expects integer" },
+	{ "{'number':'-'}", NULL, NULL, "Parameter 'number' expects integer" },
+	{ "{'number':'1k'}", NULL, NULL, "Parameter 'number' expects integer" },
+	{ "{'number':1.0}", NULL, NULL, "parameter type for 'number', expected: integer" },
+	{ "{'number':null}", NULL, NULL, "parameter type for 'number', expected: integer" },
 };
 
 /* Single quotes are easier to read in C. */
@@ -172,7 +187,7 @@ static void test_what_is_left(void **state)
 	assert_string_equal(thing.name, "n");
 	assert_int_equal(options_none_left("device 'x'", args, tables, &err), -EINVAL);
 	assert_string_equal(err.msg, "device 'x' has no option 'colour'; it knows: extra, name, "
-				     "text, on, off, count, size, mode, map");
+				     "text, on, off, count, size, mode, map, number");
 	json_object_object_del(args, "colour");
 	assert_int_equal(options_none_left("device 'x'", args, tables, &err), 0);
 	json_object_put(args);
@@ -185,7 +200,7 @@ static void test_what_is_left(void **state)
 static void test_type_names(void **state)
 {
 	static const char *const names[] = { "str", "str", "bool", "bool", "uint32", "size", "enum",
-		"json" };
+		"json", "int" };
 	size_t i;
 
 	(void)state;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -154,7 +155,16 @@ static struct json_object *get_answer(struct qom_object *obj)
 	return json_object_new_int(*(int *)obj->opaque);
 }
 
-static const struct qom_property thing_properties[] = { { "answer", "int", get_answer }, { NULL } };
+static int set_answer(struct qom_object *obj, struct json_object *value, struct err *err)
+{
+	if (!json_object_is_type(value, json_type_int))
+		return err_set(err, -EDOM, "not an answer");
+	*(int *)obj->opaque = json_object_get_int(value);
+	return 0;
+}
+
+static const struct qom_property thing_properties[] = { { "answer", "int", get_answer, set_answer },
+	{ "fixed", "int", get_answer }, { NULL } };
 
 static void collect(void *opaque, const char *name, const char *type)
 {
@@ -183,8 +193,9 @@ static void test_properties(void **state)
 	qom_add(obj, "kid", "a-kid");
 	qom_add_link(obj, "io", qom_child(qom_child(root, "objects"), "io0"));
 	qom_each_property(obj, collect, text);
-	assert_string_equal(text, "type:string answer:int flag:bool count:uint32 text:str "
-				  "kid:child<a-kid> io:link<iothread> ");
+	assert_string_equal(text,
+		"type:string answer:int fixed:int flag:bool count:uint32 text:str "
+		"kid:child<a-kid> io:link<iothread> ");
 	assert_true(qom_get(obj, "type", &value));
 	assert_string_equal(json_object_get_string(value), "a-thing");
 	json_object_put(value);
@@ -208,6 +219,41 @@ static void test_properties(void **state)
 	qom_free(root);
 }
 
+static void test_set(void **state)
+{
+	static const struct {
+		const char *name, *sentence;
+		int result;
+	} refused[] = {
+		{ "fixed", "Property 'a-thing.fixed' is not writable", -EACCES },
+		{ "count", "Property 'a-thing.count' is not writable", -EACCES },
+		{ "type", "Property 'a-thing.type' is not writable", -EACCES },
+		{ "kid", "Property 'a-thing.kid' is not writable", -EACCES },
+		{ "nope", "Property 'a-thing.nope' not found", -ENOENT },
+		{ "answer", "not an answer", -EDOM },
+	};
+	struct qom_object *obj = qom_add(qom_new_root(), "thing", "a-thing");
+	_cleanup_value_ struct json_object *text = json_object_new_string("5");
+	_cleanup_value_ struct json_object *number = json_object_new_int(5);
+	struct thing thing = { .count = 7 };
+	struct err err = { 0 };
+	int answer = 42;
+
+	(void)state;
+	obj->properties = thing_properties;
+	obj->opaque = &answer;
+	qom_add_table(obj, thing_options, &thing);
+	qom_add(obj, "kid", "a-kid");
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		assert_int_equal(qom_set(obj, refused[i].name, text, &err), refused[i].result);
+		assert_string_equal(err.msg, refused[i].sentence);
+	}
+	assert_int_equal(answer, 42);
+	assert_int_equal(qom_set(obj, "answer", number, &err), 0);
+	assert_int_equal(answer, 5);
+	qom_free(obj->parent);
+}
+
 static void test_ids(void **state)
 {
 	static const char *const good[] = { "a", "disk0", "Z", "a-b.c_d", "x--" };
@@ -228,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_names_are_unique),
 		cmocka_unit_test(test_walk_and_free),
 		cmocka_unit_test(test_properties),
+		cmocka_unit_test(test_set),
 		cmocka_unit_test(test_ids),
 	};
 
