@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from lib.guest import Guest, images
-from lib.process import PATIENCE, Process
+from lib.process import PATIENCE, Process, wait_until
 from lib.qmp import Qmp
 
 QEMU = "qemu-system-x86_64"
@@ -47,6 +47,7 @@ class GuestQemu(Guest):
         workdir.mkdir(parents=True, exist_ok=True)
         self.qmp_path = workdir / "qemu.qmp"
         self.qmp = None
+        self._boots = True
         argv = [QEMU, "-M", "q35,accel=tcg,memory-backend=mem", "-cpu", "max", "-smp", smp,
                 "-m", memory, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
@@ -55,9 +56,21 @@ class GuestQemu(Guest):
                 "-append", f"console=ttyS0 quiet panic=-1 reboot=t {append}", *arguments]
         super().__init__(Process(argv, cwd=workdir, log=log or workdir / "console.log"))
 
+    def waiting(self):
+        """For -incoming: nobody is ready yet. takes_over() when the guest has come."""
+        self._boots = False
+        return self
+
+    def takes_over(self, source):
+        """The guest that was `source` is here: its console goes on."""
+        self._number = source._number
+
     def __enter__(self):
         try:
-            self.wait_ready(2 * PATIENCE)
+            if self._boots:
+                self.wait_ready(2 * PATIENCE)
+            else:
+                wait_until(self.qmp_path.exists, "QEMU's monitor")
             self.qmp = Qmp(str(self.qmp_path))
             return self
         except BaseException:
