@@ -53,8 +53,20 @@ static bool must_be_stable(const struct disk *disk, const struct disk_req *req)
 	return req->op != DISK_READ && (!disk->writeback || req->flags & DISK_FUA);
 }
 
+static int sync_data(struct disk *disk)
+{
+	int r;
+
+	do
+		r = fdatasync(disk->fd);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
+/* Where a write cannot be told to be stable by itself, a sync follows it. */
 static int transfer(struct disk *disk, struct disk_req *req)
 {
+	bool sync_after = false;
 	int flags = must_be_stable(disk, req) && !disk->in_memory ? RWF_DSYNC : 0, r = 1;
 
 	while (r > 0) {
@@ -73,9 +85,14 @@ static int transfer(struct disk *disk, struct disk_req *req)
 						  : preadv(disk->fd, iov, (int)num, at);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && flags && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+			flags = 0;
+			sync_after = true;
+			continue;
+		}
 		r = disk_req_account(req, n < 0 ? -errno : n);
 	}
-	return r;
+	return !r && sync_after ? sync_data(disk) : r;
 }
 
 /* Between the bounce buffer's first @len bytes and the request's next ones, which advances it. */
@@ -137,16 +154,6 @@ static int transfer_bounced(struct disk *disk, struct disk_req *req, struct disk
 static int do_transfer(struct disk *disk, struct disk_req *req, struct disk_bounce *bounce)
 {
 	return req->copy ? transfer_bounced(disk, req, bounce) : transfer(disk, req);
-}
-
-static int sync_data(struct disk *disk)
-{
-	int r;
-
-	do
-		r = fdatasync(disk->fd);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : 0;
 }
 
 static int do_flush(struct disk *disk, struct disk_req *req, struct disk_bounce *bounce)

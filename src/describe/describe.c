@@ -75,8 +75,8 @@ void describe_queue_role(const struct describe_type *type, unsigned index, unsig
 
 		snprintf(buf, DESCRIBE_ROLE_BYTES, "%s", there ? q->name : "unused");
 	} else if (type->more_queues) {
-		snprintf(buf, DESCRIBE_ROLE_BYTES, "%s%zu", type->more_queues,
-			index - type->num_queues + 1);
+		snprintf(buf, DESCRIBE_ROLE_BYTES, "%s%" PRIu64, type->more_queues,
+			(uint64_t)index - type->num_queues + 1);
 	} else {
 		snprintf(buf, DESCRIBE_ROLE_BYTES, "queue %u", index);
 	}

@@ -26,7 +26,8 @@ static size_t page_bytes_of(int fd)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs) == 0 && (uint64_t)fs.f_type == HUGETLBFS_MAGIC_NUMBER)
+	/* The type's own type is signed, and as wide as a word. */
+	if (fstatfs(fd, &fs) == 0 && (uint32_t)fs.f_type == HUGETLBFS_MAGIC_NUMBER)
 		page = (size_t)fs.f_bsize;
 	return page;
 }

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 _Atomic unsigned int guard_num_poisonings;
 
@@ -58,8 +59,11 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	struct guard_slot *slot;
 
-	if (guard_escape)
+	if (guard_escape) {
+		/* As it was: sigsetjmp() keeps no mask, and who wraps sigaction() may block all. */
+		pthread_sigmask(SIG_SETMASK, &((ucontext_t *)context)->uc_sigmask, NULL);
 		siglongjmp(*guard_escape, 1);
+	}
 	slot = find_slot((uintptr_t)info->si_addr);
 	if (slot && replace_lost_memory(slot, (uintptr_t)info->si_addr))
 		return;
@@ -124,7 +128,7 @@ __attribute__((noinline, no_sanitize("address", "thread", "undefined"))) static 
 		uintptr_t at = (uintptr_t)src | (uintptr_t)dst;
 		size_t n = 1;
 
-		if (len >= 8 && !(at & 7)) {
+		if (sizeof(long) == 8 && len >= 8 && !(at & 7)) {
 			*(volatile uint64_t *)dst = *(const volatile uint64_t *)src;
 			n = 8;
 		} else if (len >= 4 && !(at & 3)) {
@@ -146,7 +150,7 @@ bool guard_copy(void *dst, const void *src, size_t len)
 {
 	sigjmp_buf escape;
 
-	/* The mask is not saved: SA_NODEFER leaves SIGBUS unblocked in the handler. */
+	/* The mask is not saved, a system call that every look would pay: on_sigbus() has it. */
 	if (sigsetjmp(escape, 0)) {
 		guard_escape = NULL;
 		return false;

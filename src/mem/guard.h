@@ -33,8 +33,8 @@ struct guard_slot *guard_add(void *start, size_t bytes, size_t page_bytes);
 void guard_remove(struct guard_slot *slot);
 
 /*
- * Copies @len bytes from memory that may be gone; false instead of a fault. Aligned words of 2, 4
- * or 8 bytes are read in one load. Any thread.
+ * Copies @len bytes from memory that may be gone; false instead of a fault. Aligned words of 2 and
+ * 4 bytes, of 8 where a machine word has them, are read in one load. Any thread.
  */
 bool guard_copy(void *dst, const void *src, size_t len);
 

@@ -7,6 +7,7 @@
 
 #include "backends/disk.h"
 #include "base/cleanup.h"
+#include "tests/unit/skip.h"
 #include "tests/unit/tmpdir.h"
 
 #define IMAGE_BYTES (8u << 20)
@@ -120,6 +121,24 @@ static void make_image(void)
 	assert_int_equal(write(fd, buf, IMAGE_BYTES), IMAGE_BYTES);
 }
 
+/* Skips the test where all but io_uring is there. */
+static void need_uring(const struct disk_config *wanted)
+{
+	struct disk_config config = *wanted;
+	struct err why = { 0 };
+	struct disk *disk;
+
+	if (disk_open(wanted, &disk, &why) == 0) {
+		disk_free(disk);
+		return;
+	}
+	config.aio = DISK_AIO_THREADS;
+	if (disk_open(&config, &disk, NULL) < 0)
+		return;
+	disk_free(disk);
+	skip_because("%s", why.msg);
+}
+
 static struct fixture open_with(const struct disk_config *wanted)
 {
 	struct disk_config config = *wanted;
@@ -128,6 +147,8 @@ static struct fixture open_with(const struct disk_config *wanted)
 
 	make_image();
 	config.filename = tmpdir_file("img");
+	if (config.aio == DISK_AIO_URING)
+		need_uring(&config);
 	if (disk_open(&config, &f.disk, &err) < 0 ||
 		disk_chan_open(f.disk, &loop, &f.chan, &err) < 0)
 		fail_msg("%s", err.msg);

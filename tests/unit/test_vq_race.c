@@ -71,7 +71,7 @@ struct guest {
 static void guest_collect(struct guest *g)
 {
 	struct vring_used *ring = used(g->f);
-	uint16_t idx = __atomic_load_n(&ring->idx.raw, __ATOMIC_ACQUIRE);
+	uint16_t idx = load_le16(&ring->idx);
 
 	must((uint16_t)(idx - g->used_seen) <= NUM, "used index runs ahead of what was offered");
 	for (; g->used_seen != idx; g->used_seen++)
@@ -94,7 +94,7 @@ static void guest_offer(struct guest *g)
 	set_desc(g->f, DESC_AT, NUM + head, BUFFER(head) + 128, 1 + g->seq % 64u, WRITE, 0);
 	avail(g->f)->ring[g->f->avail_idx % g->f->num] = le16_make(head);
 	g->f->avail_idx++;
-	__atomic_store_n(&avail(g->f)->idx.raw, g->f->avail_idx, __ATOMIC_RELEASE);
+	store_le16(&avail(g->f)->idx, g->f->avail_idx);
 }
 
 static void *guest_main(void *arg)
@@ -330,11 +330,11 @@ static void *flip_main(void *arg)
 		uint64_t v = fl->flip->values[i % 2];
 
 		if (fl->flip->bytes == 8)
-			__atomic_store_n((uint64_t *)at, v, __ATOMIC_RELAXED);
+			__atomic_store_n((uint64_t *)at, htole64(v), __ATOMIC_RELAXED);
 		else if (fl->flip->bytes == 4)
-			__atomic_store_n((uint32_t *)at, (uint32_t)v, __ATOMIC_RELAXED);
+			__atomic_store_n((uint32_t *)at, htole32((uint32_t)v), __ATOMIC_RELAXED);
 		else
-			__atomic_store_n((uint16_t *)at, (uint16_t)v, __ATOMIC_RELAXED);
+			__atomic_store_n((uint16_t *)at, htole16((uint16_t)v), __ATOMIC_RELAXED);
 	}
 	munmap(map, RAM_END);
 	return NULL;
@@ -423,8 +423,7 @@ static void flip_one(const struct flip *flip)
 
 		offer(&f, indirect ? 2 : 0);
 		assert_int_equal(write(f.kick, &one, 8), 8);
-		while (__atomic_load_n(&used(&f)->idx.raw, __ATOMIC_ACQUIRE) != want &&
-			!f.dev->broken)
+		while (load_le16(&used(&f)->idx) != want && !f.dev->broken)
 			loop_run_once(&f.loop, 1);
 		if (f.dev->broken)
 			restart(&f);

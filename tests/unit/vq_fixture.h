@@ -146,6 +146,17 @@ static inline struct vring_used *used(struct fix *f)
 	return ram(f, USED_AT);
 }
 
+/* An index or another word of a ring that somebody else reads or writes meanwhile. */
+static inline uint16_t load_le16(volatile const le16 *p)
+{
+	return le16toh(__atomic_load_n(&p->raw, __ATOMIC_ACQUIRE));
+}
+
+static inline void store_le16(volatile le16 *p, uint16_t v)
+{
+	__atomic_store_n(&p->raw, htole16(v), __ATOMIC_RELEASE);
+}
+
 static inline void set_used_event(struct fix *f, uint16_t v)
 {
 	avail(f)->ring[f->num] = le16_make(v);
