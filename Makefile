@@ -5,9 +5,11 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 SANITIZE ?=
-BUILDDIR ?= build/$(notdir $(CC))$(if $(SANITIZE),-sanitized)
+threads := $(filter thread,$(SANITIZE))
+BUILDDIR ?= build/$(notdir $(CC))$(if $(threads),-threads,$(if $(SANITIZE),-sanitized))
 MESON_ARGS ?=
-TEST_ARGS ?=
+# ThreadSanitizer is slow: what has several threads, and no guests.
+TEST_ARGS ?= $(if $(threads),--suite unit --suite multiloop)
 DEPS ?= yes
 
 # A user's own python3 may shadow the one that has Debian's modules.
@@ -16,7 +18,7 @@ export PATH := /usr/bin:$(PATH)
 deps = $(if $(filter yes,$(DEPS)),tools/deps.sh $(1) $(if $(findstring clang,$(CC)),ci),:)
 
 .DEFAULT_GOAL := all
-.PHONY: all build check demo clean distclean help
+.PHONY: all build check check-ports demo clean distclean help
 
 all:
 	@$(call deps,build)
@@ -38,8 +40,12 @@ $(BUILDDIR)/build.ninja:
 check:
 	@$(call deps,build test)
 	@$(MAKE) --no-print-directory build
-	@tools/guest-images uml qemu || [ $$? = 77 ]
+	@$(if $(threads),:,tools/guest-images uml qemu || [ $$? = 77 ])
 	@tools/check $(BUILDDIR) $(TEST_ARGS)
+
+check-ports:
+	@$(call deps,build ports)
+	@tools/cross-check || [ $$? = 77 ]
 
 demo:
 	@$(call deps,build demo)
@@ -57,8 +63,10 @@ help:
 	@echo 'make            build; the program is build/ringside'
 	@echo 'make demo       boot a Linux guest on our devices and look into them'
 	@echo 'make check      run the default tests; ends with a line of counts'
+	@echo 'make check-ports  build for i386 and s390x (big-endian), run the unit tests there'
 	@echo 'make clean      remove the build folder; distclean also what was downloaded'
 	@echo
 	@echo 'Each installs what it misses from Debian (root or sudo; DEPS=no leaves that to you).'
-	@echo 'CC=clang SANITIZE=address,undefined pick compiler and sanitizers, BUILDDIR= the'
-	@echo 'folder, TEST_ARGS="--suite unit" the tests, MESON_ARGS= what meson setup is told.'
+	@echo 'CC=clang SANITIZE=address,undefined pick compiler and sanitizers (SANITIZE=thread'
+	@echo 'checks what has several threads), BUILDDIR= the folder, TEST_ARGS="--suite unit" the'
+	@echo 'tests, MESON_ARGS= what meson setup is told.'
