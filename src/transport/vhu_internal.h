@@ -138,6 +138,7 @@ VHU_RING_HANDLER(vhu_set_vring_call);
 VHU_RING_HANDLER(vhu_set_vring_err);
 VHU_RING_HANDLER(vhu_set_vring_enable);
 bool vhu_ring_not_idle(struct vhu *vhu, const struct vhu_call *call);
+bool vhu_ring_stopping(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_base_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_ring_disabled(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_any_ring(const struct vhu *vhu);

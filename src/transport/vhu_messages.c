@@ -280,7 +280,7 @@ static const struct vhu_handler handlers[VHU_REQUEST_END] = {
 	[VHU_REM_MEM_REG] = { vhu_rem_mem_reg, not_idle },
 	[VHU_SET_LOG_BASE] = { vhu_set_log_base, vhu_log_not_idle },
 	[VHU_SET_LOG_FD] = { vhu_set_log_fd, vhu_log_not_idle },
-	[VHU_SET_VRING_NUM] = { vhu_set_vring_num, vhu_ring_not_idle, .one_ring = true },
+	[VHU_SET_VRING_NUM] = { vhu_set_vring_num, vhu_ring_stopping, .one_ring = true },
 	[VHU_SET_VRING_ADDR] = { vhu_set_vring_addr, vhu_ring_not_idle, .one_ring = true },
 	[VHU_SET_VRING_BASE] = { vhu_set_vring_base, vhu_base_not_idle },
 	[VHU_GET_VRING_BASE] = { vhu_get_vring_base, vhu_ring_not_idle, .one_ring = true },

@@ -15,6 +15,10 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "transport/vhu_internal.h"
+#include "virtio/vring.h"
+
+/* Where a packed ring begins: position 0 and wrap counter 1, on both sides. */
+#define PACKED_BASE_START ((uint32_t)VRING_PACKED_START << 16 | VRING_PACKED_START)
 
 static struct vq *vq_of(struct vhu *vhu, const struct vhu_call *call)
 {
@@ -38,70 +42,128 @@ bool vhu_ring_disabled(struct vhu *vhu, const struct vhu_call *call)
 	return !le32_get(call->payload->state.num) && vhu_ring_not_idle(vhu, call);
 }
 
+/* What is set on an enabled ring is refused, or changes nothing: nobody has to wait for that. */
+bool vhu_ring_stopping(struct vhu *vhu, const struct vhu_call *call)
+{
+	return !vq_of(vhu, call)->enabled && vhu_ring_not_idle(vhu, call);
+}
+
+static bool is_packed(const struct vhu *vhu)
+{
+	return vq_format(vhu->dev) == &vq_packed_ops;
+}
+
+/* Until the features are there, a device that offers packed rings may have one. */
+static bool may_be_packed(const struct vhu *vhu)
+{
+	return vhu->features_set
+		       ? is_packed(vhu)
+		       : virtio_features_has(&vhu->dev->device_features, VIRTIO_F_RING_PACKED);
+}
+
 int vhu_set_vring_num(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	uint32_t num = le32_get(call->payload->state.num);
+	bool any_size = may_be_packed(vhu);
 
-	if (!num || num > VQ_SIZE_MAX || (num & (num - 1)))
-		return err_set(err, -EINVAL, "queue %u: size %u is no power of two within 1 and %u",
-			call->index, num, VQ_SIZE_MAX);
-	vq_of(vhu, call)->cfg.num = num;
-	return 0;
+	if (!num || num > VQ_SIZE_MAX || (!any_size && (num & (num - 1))))
+		return err_set(err, -EINVAL, "queue %u: size %u is no%s within 1 and %u",
+			call->index, num, any_size ? "t" : " power of two", VQ_SIZE_MAX);
+	return vq_set_num(vq_of(vhu, call), num, err);
 }
 
 int vhu_set_vring_addr(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	const struct vhu_vring_addr *addr = &call->payload->addr;
+	uint64_t desc = le64_get(addr->desc), avail = le64_get(addr->avail);
+	uint64_t used = le64_get(addr->used);
 	struct vhu_ring *ring = &vhu->rings[call->index];
 
-	(void)err;
+	/* The same ones again come with another flag, when a migration begins. */
+	if (vq_of(vhu, call)->enabled &&
+		(desc != ring->desc || avail != ring->avail || used != ring->used))
+		return err_set(err, -EBUSY,
+			"queue %u: user addresses 0x%" PRIx64 ", 0x%" PRIx64 ", 0x%" PRIx64
+			" while the ring is enabled with others; stop it first",
+			call->index, desc, avail, used);
 	vq_of(vhu, call)->cfg.log_ring = le32_get(addr->flags) & VHU_VRING_LOG;
 	vq_of(vhu, call)->cfg.log_addr = le64_get(addr->log);
-	ring->desc = le64_get(addr->desc);
-	ring->avail = le64_get(addr->avail);
-	ring->used = le64_get(addr->used);
+	ring->desc = desc;
+	ring->avail = avail;
+	ring->used = used;
 	ring->has_addr = true;
 	ring->lost = false;
 	return 0;
+}
+
+/* The two halves of a base: a split ring has the first one alone. */
+struct base {
+	uint16_t avail, used;
+};
+
+/*
+ * A packed ring's places, available in the low half, used in the high one. Who leaves the latter
+ * out (DPDK) means the same place: rings stop with nothing in flight.
+ */
+static struct base unpack_base(uint32_t num)
+{
+	struct base base = { (uint16_t)num, (uint16_t)(num >> 16) };
+
+	if (!base.used)
+		base.used = base.avail;
+	return base;
+}
+
+/* The beginning: what a packed ring of user-mode Linux begins with is 0 too. */
+static bool is_start(const struct vhu *vhu, struct base base)
+{
+	return !base.avail || (is_packed(vhu) && base.avail == VRING_PACKED_START);
 }
 
 /*
  * Features were set while no ring ran. Whether the driver began anew, or the machine only stood
  * still, shows here: a ring that goes on where it stood was not reset.
  */
-static bool is_reset(const struct vhu *vhu, const struct vq *vq, uint32_t base)
+static bool is_reset(const struct vhu *vhu, const struct vq *vq, struct base base)
 {
 	if (!vhu->reset_pending)
 		return false;
-	return base != vq->cfg.next_avail || (!base && vhu->dev->broken);
+	return base.avail != vq->cfg.next_avail || (is_start(vhu, base) && vhu->dev->broken);
 }
 
 int vhu_set_vring_base(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	struct vq *vq = vq_of(vhu, call);
-	uint32_t base = le32_get(call->payload->state.num);
+	uint32_t num = le32_get(call->payload->state.num);
+	struct base base = unpack_base(num);
 
-	if (base > UINT16_MAX)
-		return err_set(err, -EINVAL, "queue %u: base %u is above %u", call->index, base,
+	if (!may_be_packed(vhu) && num > UINT16_MAX)
+		return err_set(err, -EINVAL, "queue %u: base %u is above %u", call->index, num,
 			UINT16_MAX);
 	if (is_reset(vhu, vq, base))
 		vhu_reset(vhu, true);
-	else if (base)
+	else if (!is_start(vhu, base))
 		vhu->reset_pending = false;
-	vq->cfg.next_avail = (uint16_t)base;
+	vq->cfg.next_avail = base.avail;
+	vq->cfg.next_used = base.used;
+	vq->cfg.has_base = true;
 	return 0;
 }
 
 int vhu_get_vring_base(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	struct vq *vq = vq_of(vhu, call);
+	uint32_t num = vq->cfg.next_avail;
 	int none = -1;
 
 	(void)err;
 	vhu->rings[call->index].has_kick = false;
 	vq_set_kick_fd(vq, &none);
+	if (is_packed(vhu))
+		num = vq->cfg.has_base ? num | (uint32_t)vq->cfg.next_used << 16
+				       : PACKED_BASE_START;
 	call->reply.state.index = le32_make(call->index);
-	call->reply.state.num = le32_make(vq->cfg.next_avail);
+	call->reply.state.num = le32_make(num);
 	call->reply_bytes = sizeof(call->reply.state);
 	return 0;
 }
@@ -174,28 +236,29 @@ int vhu_set_vring_enable(struct vhu *vhu, struct vhu_call *call, struct err *err
 	return 0;
 }
 
-/* Turns the ring's addresses into guest-physical ones. */
+/* Turns the ring's addresses into guest-physical ones. It is idle, and not enabled meanwhile. */
 static bool place_ring(struct vhu *vhu, unsigned int i)
 {
 	const struct vhu_ring *ring = &vhu->rings[i];
 	struct vq *vq = &vhu->dev->queues[i];
 	bool event_idx = vdev_ring_feature(vhu->dev, VIRTIO_F_EVENT_IDX);
+	const struct vq_ops *format = vq_format(vhu->dev);
+	uint64_t gpa[3];
 	const struct {
 		uint64_t addr;
 		int area;
-		uint64_t *ret;
 	} areas[] = {
-		{ ring->desc, VQ_AREA_DESC, &vq->cfg.desc },
-		{ ring->avail, VQ_AREA_DRIVER, &vq->cfg.driver },
-		{ ring->used, VQ_AREA_DEVICE, &vq->cfg.device },
+		{ ring->desc, VQ_AREA_DESC },
+		{ ring->avail, VQ_AREA_DRIVER },
+		{ ring->used, VQ_AREA_DEVICE },
 	};
 
 	for (unsigned int k = 0; k < ARRAY_SIZE(areas); k++)
 		if (!gmem_user_to_gpa(vhu->dev->mem, areas[k].addr,
-			    vq_split_ops.area_bytes(vq->cfg.num, event_idx, areas[k].area),
-			    areas[k].ret))
+			    format->area_bytes(vq->cfg.num, event_idx, areas[k].area), &gpa[k]))
 			return false;
-	return true;
+	vq->enabled = false;
+	return vq_set_areas(vq, gpa[0], gpa[1], gpa[2], NULL) == 0;
 }
 
 /* Does everything but its place in memory say that the ring runs? */

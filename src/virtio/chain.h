@@ -36,8 +36,11 @@ struct chain {
 	uint32_t written;
 	uint16_t head; /* split: the index of the first descriptor; packed: the buffer id */
 	uint32_t num_loaded; /* descriptors that were read for it, an indirect table's included */
+	uint16_t num_ring_descs; /* packed: places of the ring that it takes */
 	uint16_t slot; /* which of the queue's chain slots this is */
 	bool held;
+	bool finished; /* in_order: it was answered, and waits for those before it */
+	struct chain *order_next; /* in_order: the one taken after it */
 	bool done_early; /* vq_complete() came while serve() still had it */
 	struct vq *vq;
 	struct dirty_log *dirty; /* the queue's: what is written is marked there; NULL: nowhere */

@@ -21,6 +21,12 @@ const struct option_spec vdev_common_options[] = {
 		"offer VIRTIO_RING_F_EVENT_IDX" },
 	{ "indirect_desc", OPTION_BOOL, offsetof(struct vdev, opt_indirect_desc), "on", 0, 0, NULL,
 		"offer VIRTIO_RING_F_INDIRECT_DESC" },
+	{ "packed", OPTION_BOOL, offsetof(struct vdev, opt_packed), "off", 0, 0, NULL,
+		"offer VIRTIO_F_RING_PACKED: a driver that can then takes packed rings" },
+	{ "in_order", OPTION_BOOL, offsetof(struct vdev, opt_in_order), "off", 0, 0, NULL,
+		"offer VIRTIO_F_IN_ORDER: requests are answered in the order they came" },
+	{ "queue_reset", OPTION_BOOL, offsetof(struct vdev, opt_queue_reset), "on", 0, 0, NULL,
+		"offer VIRTIO_F_RING_RESET" },
 	{ "queue-size", OPTION_U32, offsetof(struct vdev, opt_queue_size), "0", 0, VQ_SIZE_MAX,
 		NULL, "entries of each queue unless the driver sets another; 0: the device's own" },
 	{ NULL },
@@ -245,6 +251,9 @@ int vdev_realize(struct vdev *dev, struct err *err)
 	virtio_features_set(&dev->device_features, VIRTIO_F_VERSION_1, true);
 	virtio_features_set(&dev->device_features, VIRTIO_F_EVENT_IDX, dev->opt_event_idx);
 	virtio_features_set(&dev->device_features, VIRTIO_F_INDIRECT_DESC, dev->opt_indirect_desc);
+	virtio_features_set(&dev->device_features, VIRTIO_F_RING_PACKED, dev->opt_packed);
+	virtio_features_set(&dev->device_features, VIRTIO_F_IN_ORDER, dev->opt_in_order);
+	virtio_features_set(&dev->device_features, VIRTIO_F_RING_RESET, dev->opt_queue_reset);
 	dev->realized = true;
 	return 0;
 }
@@ -337,16 +346,18 @@ void vdev_break(struct vdev *dev, const char *fmt, ...)
 
 /* --- features and status --- */
 
-/* Ring features that the core implements, whoever asks for them. */
-static struct virtio_features ring_features(void)
-{
-	return virtio_features_from64(1ull << VIRTIO_F_EVENT_IDX | 1ull << VIRTIO_F_INDIRECT_DESC |
-				      1ull << VIRTIO_F_VERSION_1);
-}
+/* Ring features that the core implements. */
+#define RING_FEATURES                                                       \
+	(1ull << VIRTIO_F_EVENT_IDX | 1ull << VIRTIO_F_INDIRECT_DESC |      \
+		1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_RING_PACKED | \
+		1ull << VIRTIO_F_IN_ORDER | 1ull << VIRTIO_F_RING_RESET)
+/* Those of them that a driver may accept though they were not offered. */
+#define LENIENT_FEATURES \
+	(1ull << VIRTIO_F_EVENT_IDX | 1ull << VIRTIO_F_INDIRECT_DESC | 1ull << VIRTIO_F_VERSION_1)
 
 bool vdev_ring_feature(const struct vdev *dev, unsigned int bit)
 {
-	struct virtio_features known = ring_features();
+	struct virtio_features known = virtio_features_from64(RING_FEATURES);
 
 	return virtio_features_has(&known, bit) && virtio_features_has(&dev->driver_features, bit);
 }
@@ -371,7 +382,7 @@ static bool features_acceptable(const struct vdev *dev)
 	struct virtio_features extra =
 		virtio_features_without(dev->driver_features, dev->device_features);
 
-	extra = virtio_features_without(extra, ring_features());
+	extra = virtio_features_without(extra, virtio_features_from64(LENIENT_FEATURES));
 	return virtio_features_empty(&extra);
 }
 

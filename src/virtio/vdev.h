@@ -119,7 +119,7 @@ struct vdev {
 	struct loop *data_loop; /* that serves its queues unless an iothread does */
 
 	/* Options that all devices have: vdev_common_options[]. */
-	bool opt_event_idx, opt_indirect_desc;
+	bool opt_event_idx, opt_indirect_desc, opt_packed, opt_in_order, opt_queue_reset;
 	uint32_t opt_queue_size; /* 0: the device's default */
 
 	unsigned int num_queues;

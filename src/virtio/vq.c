@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -51,6 +52,7 @@ static void on_stopped(struct loop_post *post)
 	vq->state = VQ_IDLE;
 	vq->cfg.next_avail = vq->last_avail;
 	vq->cfg.next_used = vq->used_idx;
+	vq->cfg.has_base = true;
 	free_tables(vq);
 	gmem_unref(take_ptr(vq->mem));
 	dirty_log_unref(take_ptr(vq->dirty));
@@ -109,7 +111,37 @@ void vq_reset_config(struct vq *vq)
 	vq->last_avail = vq->shadow_avail = vq->used_idx = vq->flushed_used = 0;
 	vq->signalled_used = 0;
 	vq->signalled_used_valid = false;
+	vq->ops = NULL;
 	vq_publish(vq);
+}
+
+const struct vq_ops *vq_format(const struct vdev *dev)
+{
+	return vdev_ring_feature(dev, VIRTIO_F_RING_PACKED) ? &vq_packed_ops : &vq_split_ops;
+}
+
+int vq_set_num(struct vq *vq, uint32_t num, struct err *err)
+{
+	if (vq->enabled && num != vq->cfg.num)
+		return err_set(err, -EBUSY,
+			"queue %u: size %u while it is enabled with %u; disable it first",
+			vq->index, num, vq->cfg.num);
+	vq->cfg.num = num;
+	return 0;
+}
+
+int vq_set_areas(struct vq *vq, uint64_t desc, uint64_t driver, uint64_t device, struct err *err)
+{
+	if (vq->enabled &&
+		(desc != vq->cfg.desc || driver != vq->cfg.driver || device != vq->cfg.device))
+		return err_set(err, -EBUSY,
+			"queue %u: areas at 0x%" PRIx64 ", 0x%" PRIx64 ", 0x%" PRIx64
+			" while it is enabled with others; disable it first",
+			vq->index, desc, driver, device);
+	vq->cfg.desc = desc;
+	vq->cfg.driver = driver;
+	vq->cfg.device = device;
+	return 0;
 }
 
 static void *map_lazily(size_t bytes)
@@ -151,7 +183,9 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 			vq->cfg.num, VQ_SIZE_MAX);
 	vq->num = vq->cfg.num;
 	vq->mem = gmem_ref(mem);
-	vq->ops = &vq_split_ops;
+	vq->ops = vq_format(vq->dev);
+	vq->in_order = vdev_ring_feature(vq->dev, VIRTIO_F_IN_ORDER);
+	vq->order_first = vq->order_last = NULL;
 	vq->event_idx = vdev_ring_feature(vq->dev, VIRTIO_F_EVENT_IDX);
 	r = vq->ops->map(vq, err);
 	if (!r)
@@ -203,7 +237,7 @@ static void on_fd_change(struct loop_post *post)
 		if (loop_fd_add(vq->loop, &vq->kick, EPOLLIN, &err) < 0)
 			vq_break(vq, "kick descriptor: %s", err.msg);
 		loop_work_add(vq->loop, &vq->run_work);
-	} else if (!change->is_kick && vq->used_idx) {
+	} else if (!change->is_kick && vq->used_idx != vq->ops->first_used) {
 		/* What was signalled on the old one may not have been seen: once too often is
 		 * legal. */
 		vq_send_call(vq);

@@ -6,7 +6,7 @@
  * it should run) and changes it only while the queue is idle. While it runs, the ring, the chains
  * and the counters belong to the loop that serves it, and to nobody else. The two meet in messages
  * (vq_start(), vq_stop()) and in what the owner publishes for inspection: vq_read_view() and the
- * in-flight table. Ordering of memory accesses lives in split.c alone (and packed.c).
+ * in-flight table. Ordering of memory accesses lives in split.c and packed.c alone.
  *
  * A ring that cannot be walked breaks the queue: it stops popping, and the device is told on the
  * main loop (vdev_broken()).
@@ -44,6 +44,7 @@ struct vq_config {
 	 */
 	uint16_t next_avail;
 	uint16_t next_used; /* packed only; a split ring's used index is read from memory */
+	bool has_base; /* they were said; else a packed ring starts with wrap counters 1 */
 	/* Are writes into the ring told to the dirty log, and at what address its device area? */
 	bool log_ring;
 	uint64_t log_addr;
@@ -77,13 +78,17 @@ struct vq_counters {
 	uint64_t empty_runs; /* woken with nothing to do */
 };
 
-/* What the owner publishes after each batch. */
+/* What the owner publishes after each batch. A packed ring's indices are positions. */
 struct vq_view {
 	uint16_t last_avail_idx; /* next available index that the device takes */
 	uint16_t shadow_avail_idx; /* the driver's index as the device last read it */
 	uint16_t used_idx; /* next used index that the device writes */
 	uint16_t signalled_used; /* used index at the last interrupt decision under EVENT_IDX */
 	bool signalled_used_valid;
+	bool packed; /* and then: */
+	bool avail_wrap, used_wrap; /* the wrap counters of last_avail_idx and used_idx */
+	bool has_last_head; /* a chain was taken since the queue started */
+	uint16_t last_head; /* the position where the last one began */
 	uint32_t inuse; /* chains taken and not answered */
 	uint64_t progress_ns; /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none
 			       */
@@ -107,6 +112,16 @@ struct vq_split {
 	const void *avail;
 	void *used;
 	uint16_t mask;
+};
+
+/* The packed ring as its owner sees it; pointers into guest memory. */
+struct vq_packed {
+	void *desc;
+	const void *driver; /* event suppression */
+	void *device;
+	uint32_t num_busy; /* descriptors taken and not yet shown as used */
+	uint16_t first_flags; /* of the first answer that flush() will show */
+	uint16_t last_head; /* where the chain taken last began; bit 15: none was taken */
 };
 
 struct vq {
@@ -138,10 +153,13 @@ struct vq {
 
 	/* The serving loop's while running. */
 	const struct vq_ops *ops;
-	struct vq_split split;
+	struct vq_split split; /* one of the two */
+	struct vq_packed packed;
 	uint32_t num;
+	/* Split: free running indices. Packed: positions, with the wrap counter in bit 15. */
 	uint16_t last_avail, shadow_avail, used_idx, signalled_used;
 	bool signalled_used_valid, event_idx;
+	bool in_order; /* answers go out in the order in which chains were taken */
 	bool broken, stopping, dry;
 	bool dirty_ring; /* dirty, and the ring itself is logged too */
 	bool dirty_marked; /* something since the last batch */
@@ -153,6 +171,7 @@ struct vq {
 	struct loop_work flush_work; /* publish what vq_complete() collected in this round */
 	struct vq_counters count;
 	struct chain *serving; /* the one that serve() has at hand */
+	struct chain *order_first, *order_last; /* in_order: those taken and not answered */
 	char *slots; /* num chains, each with a few iovecs behind it */
 	size_t slots_bytes;
 	uint16_t *free_slots; /* a stack: the last one used is used next */
@@ -167,9 +186,11 @@ struct vq {
 	/* Published: odd while it changes. */
 	_Atomic uint32_t view_seq;
 	_Atomic uint64_t view[VQ_VIEW_WORDS];
+	/* Packed: odd from a batch's first answer in the ring until the view tells of it. */
+	_Atomic uint32_t used_seq;
 };
 
-/* A ring's format: split.c, later packed.c. All on the serving loop, but map on the main loop. */
+/* A ring's format: split.c, packed.c. All on the serving loop, but map on the main loop. */
 struct vq_ops {
 	/* Checks cfg and turns it into pointers of vq->mem; sets the indices. -errno with a
 	 * sentence. */
@@ -187,9 +208,13 @@ struct vq_ops {
 	bool (*ask_notify)(struct vq *vq, bool on);
 	/* The area's size in bytes: descriptor, driver, device. */
 	uint64_t (*area_bytes)(uint32_t num, bool event_idx, int area);
+	uint16_t first_used; /* used_idx of a ring that nothing was answered on */
 };
 
-extern const struct vq_ops vq_split_ops;
+extern const struct vq_ops vq_split_ops, vq_packed_ops;
+
+/* The format that the driver's features choose. Main loop. */
+const struct vq_ops *vq_format(const struct vdev *dev);
 
 enum { VQ_AREA_DESC, VQ_AREA_DRIVER, VQ_AREA_DEVICE };
 
@@ -202,15 +227,24 @@ void vq_deinit(struct vq *vq);
 void vq_reset_config(struct vq *vq);
 
 /*
+ * Main loop. A ring's size and place are frozen while the queue is enabled, whether it runs or is
+ * held (virtio 1.3, "Basic Facilities of a Virtio Device", and each transport's "Virtqueue
+ * Configuration"): -EBUSY with a sentence for any other than it has. Whether they are legal is
+ * judged at start, when the format is known.
+ */
+int vq_set_num(struct vq *vq, uint32_t num, struct err *err);
+int vq_set_areas(struct vq *vq, uint64_t desc, uint64_t driver, uint64_t device, struct err *err);
+
+/*
  * Main loop, idle queue: checks the configuration against @mem, takes the ring and lets its loop
  * serve it, beginning with a look at the ring. -errno with a sentence where the configuration is
  * not legal (size 0 or above VQ_SIZE_MAX or, split, no power of two; misaligned areas; areas
- * outside memory).
+ * outside memory; packed, positions that cannot be).
  */
 int vq_start(struct vq *vq, struct gmem *mem, struct err *err);
 /*
  * Main loop, running queue: pops nothing more. When what was in flight is answered,
- * cfg.next_avail is where to go on, the state is VQ_IDLE and stopped_fn() is called.
+ * cfg.next_avail and next_used are where to go on, the state is VQ_IDLE and stopped_fn() is called.
  */
 void vq_stop(struct vq *vq);
 
@@ -240,5 +274,11 @@ void vq_break(struct vq *vq, const char *fmt, ...) _printf_(2, 3);
 bool vq_read_view(struct vq *vq, struct vq_view *ret);
 /* Main loop: is the chain of this head in flight, and what is it? Never blocks. */
 bool vq_read_inflight(struct vq *vq, uint16_t head, struct vq_inflight *ret);
+/*
+ * Main loop, packed: counts up with each batch of answers, and is odd while one is in the ring that
+ * the view does not know of. Read before and after a look at the ring, even and equal, it says that
+ * the device wrote no answer meanwhile.
+ */
+uint32_t vq_read_used_seq(struct vq *vq);
 
 #endif

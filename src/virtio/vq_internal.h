@@ -37,6 +37,8 @@ void vq_chain_put(struct vq *vq, struct chain *c);
 struct iovec *vq_chain_grow(struct vq *vq, struct chain *c, int used);
 /* Publishes for inspection: the queue's view; that a chain is in flight, or no longer. */
 void vq_publish(struct vq *vq);
+/* Packed: before an answer is written into the ring; the next vq_publish() ends it. */
+void vq_open_used(struct vq *vq);
 void vq_mark_in_flight(struct vq *vq, struct chain *c);
 void vq_unmark_in_flight(struct vq *vq, struct chain *c);
 /* A chain wants a large block and none is free: the queue waits for one. */

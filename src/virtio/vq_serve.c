@@ -33,8 +33,8 @@ struct chain *vq_chain_get(struct vq *vq, uint16_t head)
 	c->slot = slot;
 	c->head = head;
 	c->written = 0;
-	c->held = false;
-	c->done_early = false;
+	c->held = c->finished = c->done_early = false;
+	c->order_next = NULL;
 	c->opaque = NULL;
 	c->iov_block = (struct iovec *)(c + 1);
 	atomic_store_explicit(&c->num_snap, 0, memory_order_relaxed);
@@ -122,19 +122,54 @@ static void push(struct vq *vq, struct chain *c)
 	vq->ops->push(vq, c);
 }
 
+/* A chain that was in flight is over. A broken ring is not written any more: its driver resets. */
+static void finish_chain(struct vq *vq, struct chain *c)
+{
+	vq->inuse--;
+	vq_unmark_in_flight(vq, c);
+	if (!vq->broken)
+		push(vq, c);
+	vq_chain_put(vq, c);
+}
+
+static void order_add(struct vq *vq, struct chain *c)
+{
+	if (vq->order_first)
+		vq->order_last->order_next = c;
+	else
+		vq->order_first = c;
+	vq->order_last = c;
+}
+
+/* virtio 1.3, "In-order use of descriptors": whoever is done early waits for those before it. */
+static void finish_in_order(struct vq *vq)
+{
+	while (vq->order_first && vq->order_first->finished) {
+		struct chain *c = vq->order_first;
+
+		vq->order_first = c->order_next;
+		finish_chain(vq, c);
+	}
+}
+
 static void take_chain(struct vq *vq, struct chain *c, enum serve_verdict verdict)
 {
+	bool held = verdict == SERVE_HELD && !c->done_early;
+
 	vq->ops->advance(vq, c);
 	vq->count.popped++;
 	vq->count.descs += c->num_loaded;
-	if (verdict == SERVE_HELD && !c->done_early) {
-		c->held = true;
-		vq->inuse++;
-		vq_mark_in_flight(vq, c);
+	if (!held && !vq->order_first) {
+		push(vq, c);
+		vq_chain_put(vq, c);
 		return;
 	}
-	push(vq, c);
-	vq_chain_put(vq, c);
+	c->held = held;
+	c->finished = !held;
+	vq->inuse++;
+	vq_mark_in_flight(vq, c);
+	if (vq->in_order)
+		order_add(vq, c);
 }
 
 /* One chain: 1 where another may follow, 0 where the queue rests, -errno where it broke. */
@@ -256,12 +291,11 @@ void vq_complete(struct vq *vq, struct chain *c)
 	if (!vq->flush_work.queued)
 		vq->batch_ns = now_ns();
 	c->held = false;
-	vq->inuse--;
-	vq_unmark_in_flight(vq, c);
-	/* A broken ring is not written any more: its driver resets. */
-	if (!vq->broken)
-		push(vq, c);
-	vq_chain_put(vq, c);
+	c->finished = true;
+	if (vq->in_order)
+		finish_in_order(vq);
+	else
+		finish_chain(vq, c);
 	loop_work_add(vq->loop, &vq->flush_work);
 }
 
@@ -304,7 +338,7 @@ void vq_on_start(struct loop_post *post)
 	/* Chains may have come before the kick descriptor did; and whoever served the ring before
 	 * us may have left answers that the driver was not called for. */
 	loop_work_add(vq->loop, &vq->run_work);
-	if (vq->used_idx)
+	if (vq->used_idx != vq->ops->first_used)
 		vq_send_call(vq);
 	vq_publish(vq);
 }

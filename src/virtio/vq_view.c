@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "virtio/vq_internal.h"
+#include "virtio/vring.h"
 
 /* A reader gives up after so many torn reads and marks what it has. */
 #define VIEW_TRIES 1000
@@ -47,13 +48,50 @@ void vq_publish(struct vq *vq)
 			(uint64_t)vq->flushed_used << 32 | (uint64_t)vq->signalled_used << 48,
 		memory_order_relaxed);
 	atomic_store_explicit(&vq->view[1],
-		(uint64_t)vq->signalled_used_valid | (uint64_t)vq->inuse << 32,
+		(uint64_t)vq->signalled_used_valid | (uint64_t)(vq->ops == &vq_packed_ops) << 1 |
+			(uint64_t)vq->packed.last_head << 16 | (uint64_t)vq->inuse << 32,
 		memory_order_relaxed);
 	if (vq->batch_ns)
 		atomic_store_explicit(&vq->view[2], vq->batch_ns, memory_order_relaxed);
 	for (i = 0; i < sizeof(vq->count) / 8; i++)
 		atomic_store_explicit(&vq->view[3 + i], count[i], memory_order_relaxed);
 	atomic_store_explicit(&vq->view_seq, seq + 2, memory_order_release);
+	if (atomic_load_explicit(&vq->used_seq, memory_order_relaxed) & 1)
+		atomic_fetch_add_explicit(&vq->used_seq, 1, memory_order_release);
+}
+
+void vq_open_used(struct vq *vq)
+{
+	uint32_t seq = atomic_load_explicit(&vq->used_seq, memory_order_relaxed);
+
+	if (seq & 1)
+		return;
+	atomic_store_explicit(&vq->used_seq, seq + 1, memory_order_relaxed);
+	/* Who sees an answer in the ring sees that it was begun: vq_read_used_seq(). */
+	atomic_thread_fence(memory_order_release);
+}
+
+uint32_t vq_read_used_seq(struct vq *vq)
+{
+	uint32_t seq;
+
+	/* On either side, for it stands before a look at the ring and behind it. */
+	atomic_thread_fence(memory_order_acquire);
+	seq = atomic_load_explicit(&vq->used_seq, memory_order_relaxed);
+	atomic_thread_fence(memory_order_acquire);
+	return seq;
+}
+
+static void unpack_packed(struct vq_view *ret, uint16_t last_head)
+{
+	ret->avail_wrap = ret->last_avail_idx & VRING_PACKED_WRAP;
+	ret->used_wrap = ret->used_idx & VRING_PACKED_WRAP;
+	ret->last_avail_idx &= VRING_PACKED_POS;
+	ret->shadow_avail_idx &= VRING_PACKED_POS;
+	ret->used_idx &= VRING_PACKED_POS;
+	ret->signalled_used &= VRING_PACKED_POS;
+	ret->has_last_head = !(last_head & VRING_PACKED_WRAP);
+	ret->last_head = last_head & VRING_PACKED_POS;
 }
 
 static void unpack_view(const uint64_t *word, struct vq_view *ret)
@@ -66,6 +104,11 @@ static void unpack_view(const uint64_t *word, struct vq_view *ret)
 	ret->inuse = (uint32_t)(word[1] >> 32);
 	ret->progress_ns = word[2];
 	memcpy(&ret->counters, word + 3, sizeof(ret->counters));
+	ret->packed = word[1] >> 1 & 1;
+	ret->avail_wrap = ret->used_wrap = ret->has_last_head = false;
+	ret->last_head = 0;
+	if (ret->packed)
+		unpack_packed(ret, (uint16_t)(word[1] >> 16));
 }
 
 bool vq_read_view(struct vq *vq, struct vq_view *ret)

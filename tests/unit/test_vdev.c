@@ -55,9 +55,11 @@ static const struct {
 	{ "what was offered", { { V1 | 1 << 5 | 1 << 28 | 1 << 29, 0 } }, 0, true },
 	{ "a bit of the device's that was not", { { V1 | 1 << 6, 0 } }, 1 << 6, false },
 	{ "a reserved bit", { { V1 | 1ull << 41, 0 } }, 1ull << 41, false },
-	{ "packed rings", { { V1 | 1ull << 34, 0 } }, 1ull << 34, false },
+	{ "ring reset", { { V1 | 1ull << 40, 0 } }, 0, true },
+	{ "packed rings, which the option offers", { { V1 | 1ull << 34, 0 } }, 1ull << 34, false },
 	{ "bit 127", { { V1, 1ull << 63 } }, 0, false },
-	{ "everything", { { UINT64_MAX, 0 } }, ~(V1 | 1 << 5 | 1 << 28 | 1 << 29), false },
+	{ "everything", { { UINT64_MAX, 0 } }, ~(V1 | 1 << 5 | 1 << 28 | 1 << 29 | 1ull << 40),
+		false },
 };
 
 static void test_features(void **state)
@@ -98,9 +100,10 @@ static void test_ring_features(void **state)
 	vdev_set_driver_features(f.dev, virtio_features_from64(UINT64_MAX));
 	assert_true(vdev_ring_feature(f.dev, VIRTIO_F_EVENT_IDX));
 	assert_true(vdev_ring_feature(f.dev, VIRTIO_F_INDIRECT_DESC));
+	assert_true(vdev_ring_feature(f.dev, VIRTIO_F_RING_PACKED));
+	assert_true(vdev_ring_feature(f.dev, VIRTIO_F_IN_ORDER));
 	/* Acked and not implemented by the core. */
-	assert_false(vdev_ring_feature(f.dev, VIRTIO_F_RING_PACKED));
-	assert_false(vdev_ring_feature(f.dev, VIRTIO_F_IN_ORDER));
+	assert_false(vdev_ring_feature(f.dev, VIRTIO_F_NOTIFICATION_DATA));
 	assert_false(vdev_ring_feature(f.dev, 127));
 	/* A ring bit that the device's options took back is tolerated: the ring can do it. */
 	vdev_set_driver_features(f.dev, virtio_features_from64(V1 | 1 << 29));
@@ -561,10 +564,12 @@ static void test_queue_size_option(void **state)
 	}
 	dev = vdev_new(&test_class, NULL, &loop, &loop);
 	dev->opt_queue_size = 1024;
-	dev->opt_event_idx = false;
+	dev->opt_event_idx = dev->opt_queue_reset = false;
+	dev->opt_packed = dev->opt_in_order = true;
 	assert_int_equal(vdev_realize(dev, &err), 0);
 	assert_int_equal(dev->queues[0].cfg.num, 1024);
-	assert_int_equal(dev->device_features.word[0], V1 | 1 << 28 | 1 << 5);
+	assert_int_equal(
+		dev->device_features.word[0], V1 | 1 << 28 | 1 << 5 | 1ull << 34 | 1ull << 35);
 	vdev_destroy(dev, NULL);
 	loop_deinit(&loop);
 }

@@ -240,6 +240,8 @@ static inline void fix_start_ring(struct fix *f, uint32_t num, uint64_t features
 	f->num = num;
 	f->avail_idx = 0;
 	memset(ram(f, AVAIL_AT), 0, DATA_AT - AVAIL_AT);
+	if (features & 1ull << VIRTIO_F_RING_PACKED)
+		memset(ram(f, DESC_AT), 0, num * sizeof(struct vring_packed_desc));
 	vdev_set_mem(f->dev, f->mem);
 	vdev_set_driver_features(f->dev, virtio_features_from64(features | 1ull << 32));
 	f->vq->cfg = (struct vq_config){
@@ -278,6 +280,8 @@ static inline void fix_init(struct fix *f, uint32_t num, uint64_t features)
 	assert_int_equal(loop_init(&f->loop, "test", &err), 0);
 	f->dev = vdev_new(fix_class, "t0", &f->loop, fix_data_loop ? fix_data_loop : &f->loop);
 	fix_take_options(f);
+	f->dev->opt_packed = features >> VIRTIO_F_RING_PACKED & 1;
+	f->dev->opt_in_order = features >> VIRTIO_F_IN_ORDER & 1;
 	if (vdev_realize(f->dev, &err) < 0)
 		fail_msg("%s", err.msg);
 	f->vq = &f->dev->queues[0];
