@@ -186,6 +186,99 @@ static int walk_chain(struct walk *w, uint16_t head)
 	return 0;
 }
 
+/* A descriptor in registers, each of its fields loaded once. */
+struct quick_desc {
+	uint64_t addr, len;
+	uint32_t flags, next;
+};
+
+static inline void quick_load(const void *table, uint32_t at, struct quick_desc *ret)
+{
+	const volatile struct walk_fields *d =
+		(const volatile struct walk_fields *)((const char *)table + at);
+
+	ret->addr = le64toh(d->addr);
+	ret->len = le32toh(d->len);
+	ret->flags = le16toh(d->flags);
+	ret->next = le16toh(d->next);
+}
+
+/* Goes on to the next of a table of @bytes. */
+static inline bool quick_next(
+	struct walk_quick *q, const void *table, uint32_t bytes, struct quick_desc *d)
+{
+	uint32_t at = d->next * (uint32_t)sizeof(struct vring_desc);
+
+	if (unlikely(at >= bytes || !walk_quick_room(q)))
+		return false;
+	quick_load(table, at, d);
+	return true;
+}
+
+/* From @d on, which is loaded already. */
+static inline bool quick_entries(
+	struct walk_quick *q, const void *table, uint32_t bytes, struct quick_desc d)
+{
+	const uint32_t mask = VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT;
+
+	while (!(d.flags & mask)) {
+		if (!walk_quick_take(q, d.addr, d.len))
+			return false;
+		if (!(d.flags & VRING_DESC_F_NEXT)) {
+			walk_quick_turn(q);
+			return true;
+		}
+		if (!quick_next(q, table, bytes, &d))
+			return false;
+	}
+	walk_quick_turn(q);
+	while ((d.flags & mask) == VRING_DESC_F_WRITE) {
+		if (!walk_quick_take(q, d.addr, d.len))
+			return false;
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			return true;
+		if (!quick_next(q, table, bytes, &d))
+			return false;
+	}
+	return false;
+}
+
+/* True where the chain of @c's head is an ordinary one, and is put together in @c. */
+static inline bool quick_chain(struct vq *vq, struct chain *c, uint32_t head)
+{
+	const uint32_t each = sizeof(struct vring_desc);
+	struct walk_quick q;
+	struct quick_desc d;
+	const void *table;
+	uint64_t bytes;
+
+	walk_quick_begin(&q, vq, c);
+	table = vq->split.desc;
+	quick_load(table, head * each, &d);
+	if (d.flags == VRING_DESC_F_INDIRECT) {
+		bytes = d.len;
+		if (bytes % each || !walk_quick_ptr(vq, d.addr, bytes, &table))
+			return false;
+		quick_load(table, 0, &d);
+	} else {
+		bytes = vq->num * each;
+	}
+	return quick_entries(&q, table, bytes, d) && walk_quick_end(&q);
+}
+
+/* Any chain, where the quick way gave up on @c. Out of the way, so that that keeps the registers.
+ */
+static __attribute__((noinline)) int full_chain(struct chain *c, struct chain **ret)
+{
+	struct vq *vq = c->vq;
+	uint16_t head = c->head;
+	struct walk w;
+
+	vq_chain_put(vq, c);
+	walk_begin(&w, vq, head);
+	return walk_end(&w, walk_chain(&w, head), ret);
+}
+
 /* Does a chain wait? Reads the driver's index only where the last one read is used up. */
 static int chain_waits(struct vq *vq)
 {
@@ -206,8 +299,8 @@ static int chain_waits(struct vq *vq)
 
 static int split_peek(struct vq *vq, struct chain **ret)
 {
-	struct walk w;
-	uint16_t head;
+	struct chain *c;
+	uint32_t head;
 	int r = chain_waits(vq);
 
 	if (r <= 0)
@@ -222,8 +315,9 @@ static int split_peek(struct vq *vq, struct chain **ret)
 		vq_break(vq, "head %u is made available again while it is in flight", head);
 		return -EPROTO;
 	}
-	walk_begin(&w, vq, head);
-	return walk_end(&w, walk_chain(&w, head), ret);
+	c = vq_chain_get(vq, (uint16_t)head);
+	*ret = c;
+	return likely(quick_chain(vq, c, head)) ? 1 : full_chain(c, ret);
 }
 
 static void split_advance(struct vq *vq, struct chain *c)

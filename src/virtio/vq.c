@@ -197,6 +197,7 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	vq->dirty = dirty_log_ref(vq->dev->dirty);
 	vq->dirty_fd = vq->dev->dirty_fd;
 	vq->dirty_ring = vq->dirty && vq->cfg.log_ring;
+	vq->near = (struct vq_near){ 0 };
 	vq->state = VQ_RUNNING;
 	vq->broken = vq->stopping = vq->dry = false;
 	vq->inuse = 0;

@@ -124,6 +124,12 @@ struct vq_packed {
 	uint16_t last_head; /* where the chain taken last began; bit 15: none was taken */
 };
 
+/* The region in which the last buffer was found. */
+struct vq_near {
+	uint64_t end_gpa, bytes;
+	uint8_t *end_host;
+};
+
 struct vq {
 	/* Fixed at creation. */
 	struct vdev *dev;
@@ -155,6 +161,7 @@ struct vq {
 	const struct vq_ops *ops;
 	struct vq_split split; /* one of the two */
 	struct vq_packed packed;
+	struct vq_near near;
 	uint32_t num;
 	/* Split: free running indices. Packed: positions, with the wrap counter in bit 15. */
 	uint16_t last_avail, shadow_avail, used_idx, signalled_used;

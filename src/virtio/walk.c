@@ -13,6 +13,18 @@
 
 #include "virtio/vring.h"
 
+bool walk_come_near(struct vq *vq, uint64_t gpa)
+{
+	const struct gmem_region *region = gmem_find(vq->mem, gpa);
+
+	if (!region)
+		return false;
+	vq->near.end_gpa = region->desc.gpa + region->desc.size;
+	vq->near.bytes = region->desc.size;
+	vq->near.end_host = region->host + region->desc.size;
+	return true;
+}
+
 void walk_begin(struct walk *w, struct vq *vq, uint16_t head)
 {
 	*w = (struct walk){ .vq = vq, .max_iov = VQ_INLINE_IOVS };
