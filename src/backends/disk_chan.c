@@ -161,6 +161,33 @@ unsigned int disk_chan_poll(struct disk_chan *chan)
 	return chan->num_ended - before;
 }
 
+static bool on_look(struct loop_poll *poll)
+{
+	return disk_chan_poll(container_of(poll, struct disk_chan, poll)) > 0;
+}
+
+static void on_begin(struct loop_poll *poll)
+{
+	struct disk_chan *chan = container_of(poll, struct disk_chan, poll);
+
+	chan->polled = true;
+	if (chan->engine->want_events)
+		chan->engine->want_events(chan, false);
+}
+
+static bool on_end(struct loop_poll *poll)
+{
+	struct disk_chan *chan = container_of(poll, struct disk_chan, poll);
+
+	chan->polled = false;
+	if (chan->engine->want_events)
+		chan->engine->want_events(chan, true);
+	if (!chan->engine->ready(chan))
+		return false;
+	loop_work_add(chan->loop, &chan->work);
+	return true;
+}
+
 unsigned int disk_chan_inflight(const struct disk_chan *chan)
 {
 	return chan->num_inflight;
@@ -183,6 +210,9 @@ int disk_chan_open(struct disk *disk, struct loop *loop, struct disk_chan **ret,
 	chan->disk = disk;
 	chan->loop = loop;
 	chan->work.fn = chan_work;
+	chan->poll.fn = on_look;
+	chan->poll.begin = on_begin;
+	chan->poll.end = on_end;
 	chan->pool_post.fn = disk_pool_deliver;
 	chan->engine = choose_engine(disk);
 	r = chan->engine->open(chan, &why);
@@ -198,6 +228,7 @@ int disk_chan_open(struct disk *disk, struct loop *loop, struct disk_chan **ret,
 	}
 	disk_inline_init(chan);
 	disk_pool_get(disk->pool);
+	loop_poll_add(loop, &chan->poll);
 	*ret = chan;
 	return 0;
 }
@@ -209,6 +240,7 @@ void disk_chan_close(struct disk_chan *chan)
 	assert(!chan->num_inflight);
 	disk_pool_settle(chan);
 	loop_work_cancel(chan->loop, &chan->work);
+	loop_poll_del(&chan->poll);
 	chan->engine->close(chan);
 	disk_pool_put(chan->disk->pool);
 	free(chan);

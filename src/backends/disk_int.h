@@ -40,6 +40,8 @@ struct disk_engine {
 	void (*round)(struct disk_chan *chan);
 	/* Without a system call: would round() find something complete? */
 	bool (*ready)(struct disk_chan *chan);
+	/* The loop polls ready() from now on, or (@on) has to be woken again. May be NULL. */
+	void (*want_events)(struct disk_chan *chan, bool on);
 };
 
 extern const struct disk_engine disk_engine_null, disk_engine_uring, disk_engine_threads;
@@ -69,6 +71,8 @@ struct disk_chan {
 	struct disk_list pending; /* the engine's: not handed to the kernel yet */
 	struct disk_list refused; /* submitted and answered by the check already */
 	struct loop_work work; /* one round */
+	struct loop_poll poll;
+	bool polled; /* the loop polls just now */
 	unsigned int num_inflight;
 	unsigned int num_ended; /* wraps; for disk_chan_poll() */
 	struct disk_uring *uring;

@@ -218,12 +218,20 @@ static void uring_round(struct disk_chan *chan)
 			loop_work_add(chan->loop, &chan->work);
 	}
 	reap(u);
-	mute(u, false);
+	mute(u, chan->polled);
 	/* Pairs with the kernel's atomic_or of IORING_SQ_TASKRUN, see CAN_MUTE. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if ((chan->pending.head && u->num_in_kernel < URING_ENTRIES) ||
 		io_uring_cq_ready(&u->ring) || kernel_has_news(u))
 		loop_work_add(chan->loop, &chan->work);
+}
+
+static void uring_want_events(struct disk_chan *chan, bool on)
+{
+	mute(chan->uring, !on);
+	/* As in uring_round(): the caller looks for news after this. */
+	if (on)
+		atomic_thread_fence(memory_order_seq_cst);
 }
 
 static bool uring_ready(struct disk_chan *chan)
@@ -293,4 +301,5 @@ const struct disk_engine disk_engine_uring = {
 	.close = uring_close,
 	.round = uring_round,
 	.ready = uring_ready,
+	.want_events = uring_want_events,
 };

@@ -339,9 +339,11 @@ static bool packed_flush(struct vq *vq)
 static bool packed_ask_notify(struct vq *vq, bool on)
 {
 	if (!on) {
-		/* Where the place stays behind, the driver has passed it already and stays silent.
+		/*
+		 * In a batch the place stays behind: the driver has passed it already and is
+		 * silent. Polling begins before that.
 		 */
-		if (!vq->event_idx)
+		if (!vq->event_idx || vq->polled)
 			store_event(vq, 0, VRING_PACKED_EVENT_DISABLE);
 		return false;
 	}
@@ -362,6 +364,7 @@ const struct vq_ops vq_packed_ops = {
 	.push = packed_push,
 	.flush = packed_flush,
 	.ask_notify = packed_ask_notify,
+	.waits = is_avail,
 	.area_bytes = packed_area_bytes,
 	.first_used = VRING_PACKED_START,
 };

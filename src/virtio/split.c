@@ -375,12 +375,16 @@ static bool split_flush(struct vq *vq)
 static bool split_ask_notify(struct vq *vq, bool on)
 {
 	if (vq->event_idx) {
-		/* Where the index stays behind, the driver has passed it already and stays silent.
+		/*
+		 * In a batch the index stays behind: the driver has passed it already and is
+		 * silent. Polling begins before that, and says one that was passed.
 		 */
+		if (!on && !vq->polled)
+			return false;
+		store16(avail_event_of(vq), (uint16_t)(vq->last_avail - !on), __ATOMIC_RELAXED);
+		mark_used(vq, avail_event_of(vq), sizeof(le16));
 		if (!on)
 			return false;
-		store16(avail_event_of(vq), vq->last_avail, __ATOMIC_RELAXED);
-		mark_used(vq, avail_event_of(vq), sizeof(le16));
 	} else {
 		store16(&used_of(vq)->flags, on ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 		mark_used(vq, &used_of(vq)->flags, sizeof(le16));
@@ -393,6 +397,12 @@ static bool split_ask_notify(struct vq *vq, bool on)
 	return load16(&avail_of(vq)->idx, __ATOMIC_RELAXED) != vq->last_avail;
 }
 
+static bool split_waits(const struct vq *vq)
+{
+	/* Only a hint: whoever takes the chain reads the index again, in order. */
+	return load16(&avail_of(vq)->idx, __ATOMIC_RELAXED) != vq->last_avail;
+}
+
 const struct vq_ops vq_split_ops = {
 	.map = split_map,
 	.peek = split_peek,
@@ -400,5 +410,6 @@ const struct vq_ops vq_split_ops = {
 	.push = split_push,
 	.flush = split_flush,
 	.ask_notify = split_ask_notify,
+	.waits = split_waits,
 	.area_bytes = split_area_bytes,
 };

@@ -82,6 +82,7 @@ void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_d
 	vq->call_fd = vq->kick_fd = vq->err_fd = -1;
 	vq->next_call_fd = vq->next_kick_fd = FD_UNCHANGED;
 	vq->kick.fn = vq_on_kick;
+	vq_poll_init(vq);
 	vq->run_work.fn = vq_on_run_work;
 	vq->flush_work.fn = vq_on_flush_work;
 	vq->start_post.fn = vq_on_start;

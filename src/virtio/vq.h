@@ -76,6 +76,7 @@ struct vq_counters {
 	uint64_t calls_full; /* that a full call descriptor did not take: one is pending there */
 	uint64_t calls_lost; /* that it refused: its other end is gone, say */
 	uint64_t empty_runs; /* woken with nothing to do */
+	uint64_t polled_runs; /* that began because polling found a chain */
 };
 
 /* What the owner publishes after each batch. A packed ring's indices are positions. */
@@ -168,6 +169,8 @@ struct vq {
 	bool signalled_used_valid, event_idx;
 	bool in_order; /* answers go out in the order in which chains were taken */
 	bool broken, stopping, dry;
+	bool polled; /* its loop looks by itself: no notification is asked for */
+	struct loop_poll poll;
 	bool dirty_ring; /* dirty, and the ring itself is logged too */
 	bool dirty_marked; /* something since the last batch */
 	uint32_t inuse;
@@ -213,6 +216,10 @@ struct vq_ops {
 	bool (*flush)(struct vq *vq);
 	/* Asks for, or forbids, notifications. After asking: true where a chain came meanwhile. */
 	bool (*ask_notify)(struct vq *vq, bool on);
+	/*
+	 * Does a chain wait? One look, cheap, that changes nothing. NULL: the queue is not polled.
+	 */
+	bool (*waits)(const struct vq *vq);
 	/* The area's size in bytes: descriptor, driver, device. */
 	uint64_t (*area_bytes)(uint32_t num, bool event_idx, int area);
 	uint16_t first_used; /* used_idx of a ring that nothing was answered on */

@@ -47,6 +47,17 @@ void vq_wait_large(struct vq *vq);
 /* Sends an interrupt; a full descriptor is counted, nobody waits for it. */
 void vq_send_call(struct vq *vq);
 
+/* Takes and serves a batch. The queue's driver is asked for notifications once it is empty. */
+void vq_run(struct vq *vq);
+
+/*
+ * Polling (vq_poll.c): from start to stop the queue's loop may look for chains by itself. Stop asks
+ * the driver for notifications again and may come twice.
+ */
+void vq_poll_init(struct vq *vq);
+void vq_poll_start(struct vq *vq);
+void vq_poll_stop(struct vq *vq);
+
 /* What vq.c hands to the serving loop: its messages, work and kick descriptor. */
 void vq_on_start(struct loop_post *post);
 void vq_on_stop(struct loop_post *post);

@@ -200,7 +200,7 @@ static int serve_one(struct vq *vq)
 	return vq->broken ? -EPROTO : 1;
 }
 
-static void run(struct vq *vq)
+void vq_run(struct vq *vq)
 {
 	unsigned int budget = VQ_BUDGET;
 	int r = 1;
@@ -209,13 +209,14 @@ static void run(struct vq *vq)
 		return;
 	vq->dry = false;
 	vq->batch_ns = 0;
-	vq->ops->ask_notify(vq, false);
+	if (!vq->polled)
+		vq->ops->ask_notify(vq, false);
 	while (budget--) {
 		r = serve_one(vq);
 		if (r > 0)
 			continue;
 		/* Empty: ask to be told of the next one, and look again for what came meanwhile. */
-		if (r < 0 || vq->dry || !vq->ops->ask_notify(vq, true))
+		if (r < 0 || vq->dry || vq->polled || !vq->ops->ask_notify(vq, true))
 			break;
 		vq->ops->ask_notify(vq, false);
 		r = 1;
@@ -229,7 +230,7 @@ static void run(struct vq *vq)
 
 void vq_on_run_work(struct loop_work *work)
 {
-	run(container_of(work, struct vq, run_work));
+	vq_run(container_of(work, struct vq, run_work));
 }
 
 void vq_on_kick(struct loop_fd *node, uint32_t revents)
@@ -251,7 +252,7 @@ void vq_on_kick(struct loop_fd *node, uint32_t revents)
 	if (n > 0)
 		vq->count.kicks++;
 	loop_work_cancel(vq->loop, &vq->run_work);
-	run(vq);
+	vq_run(vq);
 }
 
 void vq_resume(struct vq *vq)
@@ -267,6 +268,7 @@ static void finish_stop(struct vq *vq)
 	loop_work_cancel(vq->loop, &vq->run_work);
 	loop_work_cancel(vq->loop, &vq->flush_work);
 	loop_fd_del(&vq->kick);
+	vq_poll_stop(vq);
 	flush(vq);
 	if (vq->dev->cls->queue_stop)
 		vq->dev->cls->queue_stop(vq->dev, vq);
@@ -316,6 +318,7 @@ void vq_break(struct vq *vq, const char *fmt, ...)
 		va_end(ap);
 	}
 	loop_fd_del(&vq->kick);
+	vq_poll_stop(vq);
 	loop_post(vq->dev->main_loop, &vq->broken_post);
 }
 
@@ -338,6 +341,7 @@ void vq_on_start(struct loop_post *post)
 	/* Chains may have come before the kick descriptor did; and whoever served the ring before
 	 * us may have left answers that the driver was not called for. */
 	loop_work_add(vq->loop, &vq->run_work);
+	vq_poll_start(vq);
 	if (vq->used_idx != vq->ops->first_used)
 		vq_send_call(vq);
 	vq_publish(vq);
