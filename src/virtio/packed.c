@@ -238,20 +238,141 @@ static int check_id(struct vq *vq, uint16_t id)
 	return 0;
 }
 
-static int packed_peek(struct vq *vq, struct chain **ret)
+/* A descriptor wherever it lies, in the order of its fields. */
+struct packed_fields {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id, flags;
+} __attribute__((packed, may_alias));
+
+/* And in registers, each field loaded once. */
+struct quick_desc {
+	uint64_t addr, len;
+	uint32_t flags, id;
+};
+
+/* All but the flags. */
+static inline const volatile struct packed_fields *quick_load_rest(
+	const void *table, uint32_t at, struct quick_desc *ret)
 {
+	const volatile struct packed_fields *d =
+		(const volatile struct packed_fields *)((const char *)table + at);
+
+	ret->addr = le64toh(d->addr);
+	ret->len = le32toh(d->len);
+	ret->id = le16toh(d->id);
+	return d;
+}
+
+static inline void quick_load(const void *table, uint32_t at, struct quick_desc *ret)
+{
+	ret->flags = le16toh(quick_load_rest(table, at, ret)->flags);
+}
+
+/* The list in the ring from @d on, which is loaded already and has the place @at, in bytes. */
+static inline bool quick_list(struct walk_quick *q, uint32_t at, struct quick_desc *d)
+{
+	const uint32_t mask = VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT;
+	const uint32_t each = sizeof(struct vring_packed_desc);
+	uint32_t end = q->vq->num * each;
+
+	while (!(d->flags & mask)) {
+		if (!walk_quick_take(q, d->addr, d->len))
+			return false;
+		if (!(d->flags & VRING_DESC_F_NEXT)) {
+			walk_quick_turn(q);
+			return true;
+		}
+		if (!walk_quick_room(q))
+			return false;
+		at = at + each == end ? 0 : at + each;
+		quick_load(q->vq->packed.desc, at, d);
+	}
+	walk_quick_turn(q);
+	while ((d->flags & mask) == VRING_DESC_F_WRITE) {
+		if (!walk_quick_take(q, d->addr, d->len))
+			return false;
+		if (!(d->flags & VRING_DESC_F_NEXT))
+			return true;
+		if (!walk_quick_room(q))
+			return false;
+		at = at + each == end ? 0 : at + each;
+		quick_load(q->vq->packed.desc, at, d);
+	}
+	return false;
+}
+
+/* The entries of a table, which follow each other. */
+static inline bool quick_table(struct walk_quick *q, uint64_t gpa, uint64_t bytes)
+{
+	const uint32_t each = sizeof(struct vring_packed_desc);
+	struct quick_desc d;
+	const void *table;
+	uint32_t at = 0;
+
+	if (bytes % each || bytes > VQ_INLINE_IOVS * each ||
+		!walk_quick_ptr(q->vq, gpa, bytes, &table))
+		return false;
+	quick_load(table, 0, &d);
+	while (!(d.flags & VRING_DESC_F_WRITE)) {
+		if (!walk_quick_take(q, d.addr, d.len))
+			return false;
+		at += each;
+		if (at == bytes) {
+			walk_quick_turn(q);
+			return true;
+		}
+		quick_load(table, at, &d);
+	}
+	walk_quick_turn(q);
+	while (d.flags & VRING_DESC_F_WRITE) {
+		if (!walk_quick_take(q, d.addr, d.len))
+			return false;
+		at += each;
+		if (at == bytes)
+			return true;
+		quick_load(table, at, &d);
+	}
+	return false;
+}
+
+/* True where the chain at @at, in bytes, whose first flags were loaded, is an ordinary one. */
+static inline bool quick_chain(struct vq *vq, struct chain *c, uint32_t at, uint32_t flags)
+{
+	struct walk_quick q;
+	struct quick_desc d;
+
+	walk_quick_begin(&q, vq, c);
+	quick_load_rest(vq->packed.desc, at, &d);
+	d.flags = flags;
+	c->num_ring_descs = 1;
+	if (flags & VRING_DESC_F_INDIRECT) {
+		if ((flags & VRING_DESC_F_NEXT) || !quick_table(&q, d.addr, d.len))
+			return false;
+	} else {
+		if (!quick_list(&q, at, &d) || (uint32_t)(q.iov - c->iov_block) > num_free(vq))
+			return false;
+		c->num_ring_descs = (uint16_t)(q.iov - c->iov_block);
+	}
+	if (unlikely(d.id >= vq->num ||
+		     atomic_load_explicit(&vq->inflight[d.id], memory_order_relaxed)))
+		return false;
+	c->head = (uint16_t)d.id;
+	return walk_quick_end(&q);
+}
+
+/* Any chain, where the quick way gave up on @c: a new beginning, with the first flags too. */
+static __attribute__((noinline)) int full_chain(struct chain *c, struct chain **ret)
+{
+	struct vq *vq = c->vq;
 	uint16_t flags = load_flags(desc_at(vq, vq->last_avail)), id = 0;
 	struct walk w;
 	uint32_t n = 0;
 	int r;
 
+	vq_chain_put(vq, c);
 	if (!vring_packed_is_avail(flags, vq->last_avail))
 		return 0;
-	if (!num_free(vq)) {
-		vq_break(vq, "descriptor %u is made available while the device has all of them",
-			pos_of(vq->last_avail));
-		return -EPROTO;
-	}
 	/* Until its id is known it goes by its place. */
 	walk_begin(&w, vq, pos_of(vq->last_avail));
 	r = walk_chain(&w, flags, &id, &n);
@@ -260,6 +381,26 @@ static int packed_peek(struct vq *vq, struct chain **ret)
 	w.c->head = id;
 	w.c->num_ring_descs = (uint16_t)n;
 	return walk_end(&w, r, ret);
+}
+
+static int packed_peek(struct vq *vq, struct chain **ret)
+{
+	uint16_t place = vq->last_avail, flags = load_flags(desc_at(vq, place));
+	uint32_t pos = pos_of(place);
+	struct chain *c;
+
+	if (!vring_packed_is_avail(flags, place))
+		return 0;
+	if (!num_free(vq)) {
+		vq_break(vq, "descriptor %u is made available while the device has all of them",
+			pos);
+		return -EPROTO;
+	}
+	c = vq_chain_get(vq, (uint16_t)pos);
+	*ret = c;
+	return likely(quick_chain(vq, c, pos * (uint32_t)sizeof(struct vring_packed_desc), flags))
+		       ? 1
+		       : full_chain(c, ret);
 }
 
 static void packed_advance(struct vq *vq, struct chain *c)

@@ -3,7 +3,7 @@
  * ring_bench FORMAT WALK SHAPE CORES COUNT [REGIONS]: requests through the core of virtio/ alone: a
  * driver that fills the ring and looks for what came back, and a device that answers at once.
  *
- * FORMAT split; WALK checked (the product's) or unchecked (bench_unchecked.c in its place); SHAPE
+ * FORMAT split or packed; WALK checked (the product's) or unchecked (ring_unchecked.c's); SHAPE
  * one (a single descriptor), chain (three, as a disk's request) or table (the same three,
  * indirect); CORES 1 (driver and device take turns, in batches) or 2 (each polls on a thread of its
  * own). Prints one JSON object. Under callgrind, --toggle-collect=vq_on_run_work counts the
@@ -41,6 +41,8 @@ struct bench_ring ring;
 
 static struct loop loop;
 static struct vdev *dev;
+static const struct bench_driver *driver;
+static bool is_packed;
 static _Atomic bool is_over;
 
 static enum serve_verdict serve(struct vdev *d, struct vq *vq, struct chain *c)
@@ -54,6 +56,7 @@ static enum serve_verdict serve(struct vdev *d, struct vq *vq, struct chain *c)
 static int realize(struct vdev *d, struct err *err)
 {
 	(void)err;
+	virtio_features_set(&d->device_features, VIRTIO_F_RING_PACKED, is_packed);
 	vdev_set_queues(d, 1, RING);
 	return 0;
 }
@@ -138,9 +141,9 @@ static void run_one_core(uint64_t count)
 	uint64_t done = 0;
 
 	while (done < count) {
-		bench_offer(BATCH);
+		driver->offer(BATCH);
 		device_turn();
-		done += bench_collect();
+		done += driver->collect();
 	}
 }
 
@@ -154,10 +157,10 @@ static void run_two_cores(uint64_t count)
 		uint64_t room = RING / 4 - (offered - done);
 
 		if (room) {
-			bench_offer((unsigned int)MIN(room, (uint64_t)BATCH));
+			driver->offer((unsigned int)MIN(room, (uint64_t)BATCH));
 			offered += MIN(room, (uint64_t)BATCH);
 		}
-		done += bench_collect();
+		done += driver->collect();
 	}
 	atomic_store(&is_over, true);
 	pthread_join(thread, NULL);
@@ -186,7 +189,9 @@ static void parse(char **argv)
 
 	for (i = 0; i < NUM_SHAPES && strcmp(argv[3], bench_shapes[i]); i++)
 		;
-	if (i == NUM_SHAPES || strcmp(argv[1], "split"))
+	is_packed = !strcmp(argv[1], "packed");
+	driver = is_packed ? &bench_packed_driver : &bench_split_driver;
+	if (i == NUM_SHAPES || (!is_packed && strcmp(argv[1], "split")))
 		die("unknown format or shape", NULL);
 	ring.shape = (enum bench_shape)i;
 	ring.num = RING;
@@ -198,18 +203,20 @@ int main(int argc, char **argv)
 	double ns;
 
 	if (argc != 6 && argc != 7) {
-		fprintf(stderr, "usage: ring_bench split checked|unchecked one|chain|table 1|2 "
-				"COUNT [REGIONS]\n");
+		fprintf(stderr,
+			"usage: ring_bench split|packed checked|unchecked one|chain|table 1|2 "
+			"COUNT [REGIONS]\n");
 		return 2;
 	}
 	parse(argv);
-	start_device(argc == 7 ? (unsigned int)atoi(argv[6]) : 2, 0);
+	start_device(argc == 7 ? (unsigned int)atoi(argv[6]) : 2,
+		is_packed ? 1ull << VIRTIO_F_RING_PACKED : 0);
 	ring.desc = ring.ram + DESC_AT;
 	ring.driver = ring.ram + DRIVER_AT;
 	ring.device = ring.ram + DEVICE_AT;
 	if (!strcmp(argv[2], "unchecked"))
-		dev->queues[0].ops = bench_unchecked_split();
-	bench_prepare();
+		dev->queues[0].ops = is_packed ? bench_unchecked_packed() : bench_unchecked_split();
+	driver->prepare();
 	count = strtoull(argv[5], NULL, 0);
 	start = now_ns();
 	if (!strcmp(argv[4], "1"))

@@ -28,14 +28,20 @@ extern struct bench_ring {
 unsigned int bench_describe(unsigned int i, struct bench_desc *ret);
 uint64_t bench_table_at(unsigned int i);
 
-/* The driver. Writes what stays the same of every request. */
-void bench_prepare(void);
-/* Makes @n requests available, without a kick. */
-void bench_offer(unsigned int n);
-/* How many came back since the last look. */
-unsigned int bench_collect(void);
+struct bench_driver {
+	/* Writes what stays the same of every request. */
+	void (*prepare)(void);
+	/* Makes @n requests available, without a kick. */
+	void (*offer)(unsigned int n);
+	/* How many came back since the last look. */
+	unsigned int (*collect)(void);
+};
 
-/* The same walk as split.c's with the same translation and stores, that believes every word. */
+extern const struct bench_driver bench_split_driver, bench_packed_driver;
+
+/* The same walks as split.c's and packed.c's, with the same translation and stores, that believe
+ * every word. */
 const struct vq_ops *bench_unchecked_split(void);
+const struct vq_ops *bench_unchecked_packed(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ring_bench's driver of a split ring: requests prepared once, offered again and again. */
+/* ring_bench's drivers, split and packed: requests prepared once, offered again and again. */
 #include <string.h>
 
 #include "tests/bench/ring_bench.h"
@@ -20,7 +20,7 @@ static void write_desc(
 	memcpy((char *)table + i * sizeof(raw), &raw, sizeof(raw));
 }
 
-void bench_prepare(void)
+static void split_prepare(void)
 {
 	struct vring_avail *avail = ring.driver;
 	unsigned int i, k, n;
@@ -41,7 +41,7 @@ void bench_prepare(void)
 	avail->flags = le16_make(VRING_AVAIL_F_NO_INTERRUPT);
 }
 
-void bench_offer(unsigned int n)
+static void split_offer(unsigned int n)
 {
 	struct vring_avail *avail = ring.driver;
 
@@ -53,7 +53,7 @@ void bench_offer(unsigned int n)
 	__atomic_store_n(&avail->idx.raw, htole16(avail_idx), __ATOMIC_RELEASE);
 }
 
-unsigned int bench_collect(void)
+static unsigned int split_collect(void)
 {
 	struct vring_used *used = ring.device;
 	uint16_t now = le16toh(__atomic_load_n(&used->idx.raw, __ATOMIC_ACQUIRE));
@@ -62,3 +62,81 @@ unsigned int bench_collect(void)
 	used_idx = now;
 	return n;
 }
+
+const struct bench_driver bench_split_driver = { split_prepare, split_offer, split_collect };
+
+/* Where the packed driver writes next, and where it looks; wrap counters in bit 15. */
+static uint16_t next_avail = VRING_PACKED_START, next_used = VRING_PACKED_START;
+static unsigned int next_slot;
+
+static void packed_write(
+	void *table, uint32_t i, const struct bench_desc *d, uint16_t id, uint16_t flags)
+{
+	struct vring_packed_desc *to = (struct vring_packed_desc *)table + i;
+
+	to->addr = le64_make(d->addr);
+	to->len = le32_make(d->len);
+	to->id = le16_make(id);
+	__atomic_store_n(&to->flags.raw, htole16((uint16_t)(d->flags | flags)), __ATOMIC_RELEASE);
+}
+
+static void packed_prepare(void)
+{
+	struct vring_packed_event *event = ring.driver;
+	unsigned int i, k, n;
+
+	for (i = 0; ring.shape == BENCH_TABLE && i < NUM_SLOTS; i++) {
+		struct bench_desc d[3];
+
+		n = bench_describe(i, d);
+		for (k = 0; k < n; k++)
+			packed_write(ring.ram + bench_table_at(i), k, &d[k], 0, 0);
+	}
+	event->flags = le16_make(VRING_PACKED_EVENT_DISABLE);
+}
+
+/* One descriptor of the ring, as available in this round. */
+static void packed_add(const struct bench_desc *d, uint16_t id, uint16_t flags)
+{
+	bool wrap = next_avail & VRING_PACKED_WRAP;
+
+	packed_write(ring.desc, next_avail & VRING_PACKED_POS, d, id,
+		(uint16_t)(flags | (wrap ? VRING_PACKED_DESC_F_AVAIL : VRING_PACKED_DESC_F_USED)));
+	next_avail = vring_packed_add(ring.num, next_avail, 1);
+}
+
+static void packed_offer(unsigned int n)
+{
+	while (n--) {
+		struct bench_desc d[3], outer = { 0, 48, VRING_DESC_F_INDIRECT };
+		unsigned int slot = next_slot++ % NUM_SLOTS, k, num = bench_describe(slot, d);
+
+		outer.addr = bench_table_at(slot);
+		if (ring.shape == BENCH_TABLE)
+			packed_add(&outer, (uint16_t)slot, 0);
+		/* One after the other: the device may see a part of a chain only if it is wrong. */
+		for (k = 0; ring.shape != BENCH_TABLE && k < num; k++)
+			packed_add(&d[k], (uint16_t)slot, k + 1 < num ? VRING_DESC_F_NEXT : 0);
+	}
+}
+
+static unsigned int packed_collect(void)
+{
+	unsigned int n = 0;
+
+	for (;; n++) {
+		const struct vring_packed_desc *d = ring.desc;
+		bool wrap = next_used & VRING_PACKED_WRAP;
+		uint16_t flags;
+
+		d += next_used & VRING_PACKED_POS;
+		flags = le16toh(__atomic_load_n(&d->flags.raw, __ATOMIC_ACQUIRE));
+		if (!!(flags & VRING_PACKED_DESC_F_USED) != wrap ||
+			!!(flags & VRING_PACKED_DESC_F_AVAIL) != wrap)
+			return n;
+		next_used =
+			vring_packed_add(ring.num, next_used, ring.shape == BENCH_CHAIN ? 3 : 1);
+	}
+}
+
+const struct bench_driver bench_packed_driver = { packed_prepare, packed_offer, packed_collect };
