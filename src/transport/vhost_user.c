@@ -34,6 +34,8 @@ const struct option_spec vhost_user_options[] = {
 		"permissions of the socket that listen= makes, octal (default 0600)" },
 	{ "group", OPTION_STRING, FIELD(group), NULL, 0, 0, NULL,
 		"group of the socket that listen= makes, a name or a number" },
+	{ "inband-notifications", OPTION_BOOL, FIELD(inband), "off", 0, 0, NULL,
+		"offer kicks and calls as messages instead of descriptors: slow, for simulators" },
 	{ NULL },
 };
 
@@ -269,6 +271,11 @@ static void config_changed(struct vdev *dev)
 	vhu_channel_config_changed(dev->transport_opaque);
 }
 
+static void call_driver(struct vdev *dev, unsigned int queue)
+{
+	vhu_channel_call(dev->transport_opaque, queue);
+}
+
 static void broken(struct vdev *dev)
 {
 	struct vhu *vhu = dev->transport_opaque;
@@ -304,6 +311,7 @@ static void detach(struct vdev *dev)
 
 static const struct vdev_transport_ops vhost_user_ops = {
 	.config_changed = config_changed,
+	.call = call_driver,
 	.broken = broken,
 	.detach = detach,
 };
@@ -360,6 +368,7 @@ static int start_listening(struct vdev *dev, const struct vhost_user_config *cfg
 			"listen=%s: expected the number of an open descriptor after fd=",
 			cfg->listen);
 	vhu = new_vhu(dev, cfg->listen);
+	vhu->offers_inband = cfg->inband;
 	r = listen_unix(&vhu->listener, &options, err);
 	if (r == 0) {
 		vhu->accept_node.fd = vhu->listener.fd;
@@ -398,9 +407,14 @@ int vhost_user_attach(struct vdev *dev, const struct vhost_user_config *cfg, str
 	if (host_spec_fd(cfg->connect, &fd)) {
 		/* A connection that was handed to us cannot be dialed again. */
 		fd = host_connect_unix(cfg->connect, err);
-		return fd < 0 ? fd : vhost_user_attach_fd(dev, fd, err);
+		if (fd >= 0)
+			vhost_user_attach_fd(dev, fd, err);
+		if (fd >= 0)
+			((struct vhu *)dev->transport_opaque)->offers_inband = cfg->inband;
+		return MIN(fd, 0);
 	}
 	vhu = new_vhu(dev, cfg->connect);
+	vhu->offers_inband = cfg->inband;
 	vhu->dial = xstrdup(cfg->connect);
 	r = dial(vhu, err);
 	if (r < 0 && !may_come(r)) {

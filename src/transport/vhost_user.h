@@ -15,6 +15,7 @@ struct vhost_user_config {
 	char *connect; /* path of a socket at which a front-end waits, or fd=N for a connected one
 			*/
 	char *mode; /* of the socket to make, octal */
+	bool inband; /* offer notifications as messages */
 	char *group; /* of the socket to make; NULL: ours */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The back-end's own channel to the front-end. One kind of message goes out, CONFIG_CHANGE_MSG, and
- * no reply is asked for; several changes that wait become one. Whatever comes in is thrown away. A
+ * The back-end's own channel to the front-end. CONFIG_CHANGE_MSG goes out, and where notifications
+ * are messages VRING_CALL and VRING_ERR. No reply is asked for, so that we never wait for one;
+ * several of a kind (and ring) that wait become one. Whatever comes in is thrown away. A
  * channel that fails is closed, the connection stays.
  */
 #include <errno.h>
@@ -27,18 +28,53 @@ const struct usock_framing vhu_framing = {
 	.payload_bytes = payload_bytes,
 };
 
-/* A message is on its way or waits: with one behind it, a change is never missed. */
-static void send_change(struct vhu *vhu)
+static int send_change(struct vhu *vhu)
+{
+	struct vhu_header header = vhu_header_make(VHU_BACKEND_CONFIG_CHANGE_MSG, 0, 0);
+
+	vhu->channel.change_due = false;
+	return usock_send(&vhu->channel.sock, &header, NULL, 0, NULL, 0);
+}
+
+static int send_ring(struct vhu *vhu, unsigned int index, bool *due, uint32_t request)
+{
+	struct vhu_vring_state state = { le32_make(index), le32_make(0) };
+	struct vhu_header header = vhu_header_make(request, 0, sizeof(state));
+
+	if (!*due)
+		return 0;
+	*due = false;
+	return usock_send(&vhu->channel.sock, &header, &state, sizeof(state), NULL, 0);
+}
+
+/* The rings' messages in turn, until the socket takes no more. */
+static int send_rings(struct vhu *vhu)
 {
 	struct vhu_channel *channel = &vhu->channel;
-	struct vhu_header header = vhu_header_make(VHU_BACKEND_CONFIG_CHANGE_MSG, 0, 0);
+	unsigned int n = vhu->dev->num_queues;
+	int r = 0;
+
+	for (unsigned int k = 0; !r && k < n && !channel->sock.out_head; k++) {
+		unsigned int i = channel->next_ring++ % n;
+
+		r = send_ring(vhu, i, &vhu->rings[i].err_due, VHU_BACKEND_VRING_ERR);
+		if (!r)
+			r = send_ring(vhu, i, &vhu->rings[i].call_due, VHU_BACKEND_VRING_CALL);
+	}
+	return r;
+}
+
+/* A message is on its way or waits: with one behind it, nothing is ever missed. */
+static void send_due(struct vhu *vhu)
+{
+	struct vhu_channel *channel = &vhu->channel;
 	int r;
 
 	r = usock_flush(&channel->sock);
-	if (r == 0 && channel->change_due) {
-		channel->change_due = false;
-		r = usock_send(&channel->sock, &header, NULL, 0, NULL, 0);
-	}
+	if (r == 0 && channel->change_due)
+		r = send_change(vhu);
+	if (r == 0)
+		r = send_rings(vhu);
 	if (r < 0) {
 		log_limited(&vhu->limit, LOG_LEVEL_WARN,
 			"%s: the front-end's channel for our requests fails: %s",
@@ -65,7 +101,7 @@ static void on_channel(struct loop_fd *node, uint32_t revents)
 		}
 	}
 	if (revents & EPOLLOUT)
-		send_change(vhu);
+		send_due(vhu);
 }
 
 int vhu_channel_open(struct vhu *vhu, int fd, struct err *err)
@@ -88,6 +124,7 @@ int vhu_channel_open(struct vhu *vhu, int fd, struct err *err)
 		return r;
 	}
 	channel->open = true;
+	send_due(vhu);
 	return 0;
 }
 
@@ -108,5 +145,20 @@ void vhu_channel_config_changed(struct vhu *vhu)
 	if (!vhu->channel.open || !vhu_negotiated(vhu, VHU_PF_CONFIG))
 		return;
 	vhu->channel.change_due = true;
-	send_change(vhu);
+	send_due(vhu);
+}
+
+void vhu_channel_call(struct vhu *vhu, unsigned int queue)
+{
+	/* Before the channel is there it waits for it. */
+	vhu->rings[queue].call_due = true;
+	if (vhu->channel.open)
+		send_due(vhu);
+}
+
+void vhu_channel_err(struct vhu *vhu, unsigned int queue)
+{
+	vhu->rings[queue].err_due = true;
+	if (vhu->channel.open)
+		send_due(vhu);
 }

@@ -12,7 +12,9 @@
 /* A ring as the front-end set it up; what runs is vq->cfg and vq->enabled. */
 struct vhu_ring {
 	bool enabled; /* SET_VRING_ENABLE, or from the start without protocol features */
-	bool has_kick; /* between SET_VRING_KICK and GET_VRING_BASE */
+	bool has_kick; /* between SET_VRING_KICK (or VRING_KICK) and GET_VRING_BASE */
+	bool is_polled; /* SET_VRING_CALL said that nobody wants to be called */
+	bool call_due, err_due; /* messages that the channel could not send yet */
 	bool has_addr;
 	bool lost; /* it should run, but lies outside the memory table */
 	/* Addresses in the front-end's process: they outlive a memory table. */
@@ -32,6 +34,7 @@ struct vhu_channel {
 	struct usock sock;
 	struct loop_fd node;
 	bool open;
+	unsigned int next_ring; /* whose messages are next: none is forgotten over the others' */
 	bool change_due; /* a CONFIG_CHANGE_MSG could not be sent yet */
 };
 
@@ -59,6 +62,7 @@ struct vhu {
 	char *dial; /* NULL: we listen */
 	struct loop_timer redial; /* or accepts again */
 	uint64_t redial_ms;
+	bool offers_inband; /* constant */
 	struct log_limit limit;
 	struct log_limit visits; /* comings and goings: nobody is to blame */
 
@@ -137,6 +141,7 @@ VHU_RING_HANDLER(vhu_set_vring_kick);
 VHU_RING_HANDLER(vhu_set_vring_call);
 VHU_RING_HANDLER(vhu_set_vring_err);
 VHU_RING_HANDLER(vhu_set_vring_enable);
+VHU_RING_HANDLER(vhu_vring_kick);
 bool vhu_ring_not_idle(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_ring_stopping(struct vhu *vhu, const struct vhu_call *call);
 bool vhu_base_not_idle(struct vhu *vhu, const struct vhu_call *call);
@@ -179,5 +184,8 @@ extern const struct usock_framing vhu_framing;
 int vhu_channel_open(struct vhu *vhu, int fd, struct err *err);
 void vhu_channel_close(struct vhu *vhu);
 void vhu_channel_config_changed(struct vhu *vhu);
+/* Notifications of a queue, where they are messages. */
+void vhu_channel_call(struct vhu *vhu, unsigned int queue);
+void vhu_channel_err(struct vhu *vhu, unsigned int queue);
 
 #endif

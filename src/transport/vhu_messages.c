@@ -18,6 +18,9 @@
 
 #define BIT(n) (1ull << (n))
 
+/* Without these there are no notifications as messages. */
+#define INBAND_NEEDS (BIT(VHU_PF_BACKEND_REQ) | BIT(VHU_PF_REPLY_ACK))
+
 /* Bits of the feature word that are the connection's and no driver's. */
 #define CONNECTION_FEATURES (BIT(VHU_F_PROTOCOL_FEATURES) | BIT(VHU_F_LOG_ALL))
 
@@ -27,6 +30,8 @@ uint64_t vhu_offered_protocol_features(const struct vhu *vhu)
 			BIT(VHU_PF_RESET_DEVICE) | BIT(VHU_PF_STATUS) | BIT(VHU_PF_LOG_SHMFD) |
 			BIT(VHU_PF_CONFIGURE_MEM_SLOTS);
 
+	if (vhu->offers_inband)
+		bits |= BIT(VHU_PF_INBAND_NOTIFICATIONS);
 	/* QEMU warns about the bit for device types that have nothing there. */
 	if (vhu->dev->cls->config_bytes)
 		bits |= BIT(VHU_PF_CONFIG);
@@ -101,7 +106,14 @@ static int set_protocol_features(struct vhu *vhu, struct vhu_call *call, struct 
 	uint64_t asked = le64_get(call->payload->u64.value);
 	uint64_t offered = vhu_offered_protocol_features(vhu);
 
-	(void)err;
+	if (asked & offered & BIT(VHU_PF_INBAND_NOTIFICATIONS) &&
+		(asked & INBAND_NEEDS) != INBAND_NEEDS) {
+		/* Nothing is negotiated, acknowledgements neither: the connection closes. */
+		vhu->protocol_features = 0;
+		return err_set(err, -EPROTO,
+			"INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK (0x%" PRIx64 ")",
+			asked);
+	}
 	if (asked & ~offered)
 		log_limited(&vhu->limit, LOG_LEVEL_WARN,
 			"%s: the front-end accepted protocol features 0x%" PRIx64
@@ -284,6 +296,7 @@ static const struct vhu_handler handlers[VHU_REQUEST_END] = {
 	[VHU_SET_VRING_ADDR] = { vhu_set_vring_addr, vhu_ring_not_idle, .one_ring = true },
 	[VHU_SET_VRING_BASE] = { vhu_set_vring_base, vhu_base_not_idle },
 	[VHU_GET_VRING_BASE] = { vhu_get_vring_base, vhu_ring_not_idle, .one_ring = true },
+	[VHU_VRING_KICK] = { vhu_vring_kick },
 	[VHU_SET_VRING_KICK] = { vhu_set_vring_kick },
 	[VHU_SET_VRING_CALL] = { vhu_set_vring_call },
 	[VHU_SET_VRING_ERR] = { vhu_set_vring_err },

@@ -194,13 +194,29 @@ int vhu_set_vring_kick(struct vhu *vhu, struct vhu_call *call, struct err *err)
 
 	if (r < 0)
 		return r;
-	if (fd < 0)
+	if (fd < 0 && !vhu_negotiated(vhu, VHU_PF_INBAND_NOTIFICATIONS))
 		return err_set(err, -EOPNOTSUPP,
 			"queue %u: no kick descriptor; polling a ring is not supported",
 			call->index);
 	vq_set_kick_fd(vq_of(vhu, call), &fd);
 	vhu->rings[call->index].has_kick = true;
 	return 0;
+}
+
+/* The first one starts the ring, later ones serve it; a descriptor may be there besides. */
+int vhu_vring_kick(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
+	(void)err;
+	vhu->rings[call->index].has_kick = true;
+	vq_kick(vq_of(vhu, call));
+	return 0;
+}
+
+/* Once it is negotiated, a ring that nobody said anything about calls by message. */
+static void set_call_by_message(struct vhu *vhu, unsigned int i)
+{
+	vq_set_call_by_message(&vhu->dev->queues[i],
+		vhu_negotiated(vhu, VHU_PF_INBAND_NOTIFICATIONS) && !vhu->rings[i].is_polled);
 }
 
 int vhu_set_vring_call(struct vhu *vhu, struct vhu_call *call, struct err *err)
@@ -210,6 +226,8 @@ int vhu_set_vring_call(struct vhu *vhu, struct vhu_call *call, struct err *err)
 
 	if (r < 0)
 		return r;
+	vhu->rings[call->index].is_polled = fd < 0;
+	set_call_by_message(vhu, call->index);
 	vq_set_call_fd(vq_of(vhu, call), &fd);
 	return 0;
 }
@@ -294,6 +312,8 @@ int vhu_update(struct vhu *vhu, struct err *err)
 		struct vq *vq = &dev->queues[i];
 		bool ready = ring_wanted(vhu, i);
 
+		vq->has_kick = ring->has_kick;
+		set_call_by_message(vhu, i);
 		/* What a running ring lies in does not change: that waits for idle queues. */
 		if (ready && vq->state == VQ_IDLE && !place_ring(vhu, i)) {
 			if (!ring->lost)
@@ -371,7 +391,8 @@ void vhu_reset(struct vhu *vhu, bool keep_rings)
 	}
 	vhu->features_set = false;
 	vhu_log_switch(vhu, false);
-	memset(vhu->rings, 0, dev->num_queues * sizeof(vhu->rings[0]));
+	for (i = 0; i < dev->num_queues; i++)
+		vhu->rings[i] = (struct vhu_ring){ .is_polled = vhu->rings[i].is_polled };
 }
 
 static void signal_fd(int fd)
@@ -388,6 +409,14 @@ static void signal_fd(int fd)
 	(void)r;
 }
 
+static void signal_error(struct vhu *vhu, const struct vq *vq)
+{
+	if (vq->err_fd >= 0)
+		signal_fd(vq->err_fd);
+	else if (vhu_negotiated(vhu, VHU_PF_INBAND_NOTIFICATIONS))
+		vhu_channel_err(vhu, vq->index);
+}
+
 void vhu_signal_errors(struct vhu *vhu)
 {
 	struct vdev *dev = vhu->dev;
@@ -399,5 +428,5 @@ void vhu_signal_errors(struct vhu *vhu)
 	/* A fault of the whole device is every queue's. */
 	for (i = 0; i < dev->num_queues; i++)
 		if (!any || dev->queues[i].was_broken)
-			signal_fd(dev->queues[i].err_fd);
+			signal_error(vhu, &dev->queues[i]);
 }

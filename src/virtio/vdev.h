@@ -96,6 +96,8 @@ struct vdev_transport_ops {
 	 * idle. May be NULL fields only before attach.
 	 */
 	void (*detach)(struct vdev *dev);
+	/* A queue without a call descriptor, but vq_set_call_by_message(), calls its driver. */
+	void (*call)(struct vdev *dev, unsigned int queue);
 };
 
 /* News for control, main loop; set once for the process. Fields may be NULL. */

@@ -61,6 +61,18 @@ static void on_stopped(struct loop_post *post)
 	vq->stopped_fn(vq);
 }
 
+/* Main loop, for a queue whose driver is called by the transport. */
+static void on_call(struct loop_post *post)
+{
+	struct vq *vq = container_of(post, struct vq, call_post);
+	struct vdev *dev = vq->dev;
+
+	/* Before the call: what is pushed from now on calls again. */
+	atomic_store(&vq->call_posted, false);
+	if (dev->transport && dev->transport->call)
+		dev->transport->call(dev, vq->index);
+}
+
 static void on_broken(struct loop_post *post)
 {
 	struct vq *vq = container_of(post, struct vq, broken_post);
@@ -87,6 +99,8 @@ void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_d
 	vq->flush_work.fn = vq_on_flush_work;
 	vq->start_post.fn = vq_on_start;
 	vq->stop_post.fn = vq_on_stop;
+	vq->kick_post.fn = vq_on_kick_post;
+	vq->call_post.fn = on_call;
 	vq->stopped_post.fn = on_stopped;
 	vq->broken_post.fn = on_broken;
 }
@@ -178,7 +192,7 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 {
 	int r;
 
-	assert(vq->state == VQ_IDLE && vq->kick_fd >= 0);
+	assert(vq->state == VQ_IDLE && vq->has_kick);
 	if (!vq->cfg.num || vq->cfg.num > VQ_SIZE_MAX)
 		return err_set(err, -EINVAL, "queue %u: size %u is not within 1 and %u", vq->index,
 			vq->cfg.num, VQ_SIZE_MAX);
@@ -295,4 +309,15 @@ void vq_set_err_fd(struct vq *vq, int *fd)
 		fcntl(*fd, F_SETFL, flags | O_NONBLOCK);
 	close_fd(&vq->err_fd);
 	vq->err_fd = take_fd(fd);
+}
+
+void vq_kick(struct vq *vq)
+{
+	if (vq->state == VQ_RUNNING && !atomic_exchange(&vq->kick_posted, true))
+		loop_post(vq->loop, &vq->kick_post);
+}
+
+void vq_set_call_by_message(struct vq *vq, bool on)
+{
+	atomic_store(&vq->call_by_message, on);
 }

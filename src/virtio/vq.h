@@ -142,7 +142,11 @@ struct vq {
 	enum vq_state state;
 	bool enabled; /* the transport lets it run; vdev.h says when it does */
 	unsigned int num_holds; /* it rests while others run: vdev_hold_queue() */
-	bool has_kick; /* the last word on kick_fd, which the serving loop may not have heard yet */
+	/*
+	 * The last word on kick_fd, which the serving loop may not have heard yet; or the transport
+	 * says that kicks come by vq_kick().
+	 */
+	bool has_kick;
 	struct loop *loop; /* that serves it; set when the device is realized, and constant from
 			      then on */
 	void *opaque; /* the device's own, for the serving loop */
@@ -155,6 +159,11 @@ struct vq {
 	int next_call_fd, next_kick_fd; /* owned; taken over when it has stopped. -2: no change */
 	bool was_broken; /* a bad ring stopped it; stays until reset */
 	struct loop_post start_post, stop_post, stopped_post, broken_post;
+	/* Notifications without descriptors. One that was posted and not run stands for all after.
+	 */
+	struct loop_post kick_post, call_post;
+	_Atomic bool kick_posted, call_posted;
+	_Atomic bool call_by_message; /* without call_fd, vdev_transport_ops.call is called */
 	void (*stopped_fn)(struct vq *vq); /* vdev's: the queue is idle now. Main loop */
 	void (*broken_fn)(struct vq *vq); /* vdev's: reason[] says why. Main loop */
 
@@ -269,6 +278,16 @@ void vq_stop(struct vq *vq);
 void vq_set_call_fd(struct vq *vq, int *fd);
 void vq_set_kick_fd(struct vq *vq, int *fd);
 void vq_set_err_fd(struct vq *vq, int *fd);
+/*
+ * Main loop, any state: the driver kicked, and its transport heard it. A queue that does not run
+ * looks at its ring when it starts.
+ */
+void vq_kick(struct vq *vq);
+/*
+ * Main loop, any state: interrupts of a queue without a call descriptor go to the transport, or
+ * nowhere.
+ */
+void vq_set_call_by_message(struct vq *vq, bool on);
 
 /* Serving loop, for devices. @c was held; it is answered with c->written. The device lets go of it.
  */

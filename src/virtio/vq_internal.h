@@ -61,6 +61,7 @@ void vq_poll_stop(struct vq *vq);
 /* What vq.c hands to the serving loop: its messages, work and kick descriptor. */
 void vq_on_start(struct loop_post *post);
 void vq_on_stop(struct loop_post *post);
+void vq_on_kick_post(struct loop_post *post);
 void vq_on_run_work(struct loop_work *work);
 void vq_on_flush_work(struct loop_work *work);
 void vq_on_kick(struct loop_fd *node, uint32_t revents);

@@ -78,12 +78,26 @@ void vq_wait_large(struct vq *vq)
 
 /* --- serving --- */
 
+static void post_call(struct vq *vq)
+{
+	/* What was pushed comes before this: who takes the flag away, and then calls, shows it. */
+	if (atomic_exchange(&vq->call_posted, true)) {
+		vq->count.calls_full++;
+		return;
+	}
+	vq->count.calls++;
+	loop_post(vq->dev->main_loop, &vq->call_post);
+}
+
 void vq_send_call(struct vq *vq)
 {
 	static const uint64_t one = 1;
 
-	if (vq->call_fd < 0)
+	if (vq->call_fd < 0) {
+		if (atomic_load(&vq->call_by_message))
+			post_call(vq);
 		return;
+	}
 	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
 		vq->count.calls++;
 	else if (errno == EAGAIN)
@@ -255,6 +269,19 @@ void vq_on_kick(struct loop_fd *node, uint32_t revents)
 	vq_run(vq);
 }
 
+void vq_on_kick_post(struct loop_post *post)
+{
+	struct vq *vq = container_of(post, struct vq, kick_post);
+
+	/* Before the look at the ring: a kick for what it does not see is posted again. */
+	atomic_store(&vq->kick_posted, false);
+	if (vq->stopping)
+		return;
+	vq->count.kicks++;
+	loop_work_cancel(vq->loop, &vq->run_work);
+	vq_run(vq);
+}
+
 void vq_resume(struct vq *vq)
 {
 	if (!vq->broken && !vq->stopping)
@@ -334,7 +361,7 @@ void vq_on_start(struct loop_post *post)
 		return;
 	}
 	vq->kick.fd = vq->kick_fd;
-	if (loop_fd_add(vq->loop, &vq->kick, EPOLLIN, &err) < 0) {
+	if (vq->kick_fd >= 0 && loop_fd_add(vq->loop, &vq->kick, EPOLLIN, &err) < 0) {
 		vq_break(vq, "kick descriptor: %s", err.msg);
 		return;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A hostile front-end: bytes become messages with descriptors for the back-end of a small device.
- * Whatever comes, the process lives, the queues become idle after the connection's end, and no
- * descriptor is left open.
+ * Whatever comes, the process lives, the queues become idle after the connection's end, and neither
+ * memory nor a log nor a descriptor is left.
  *
  * A message is: request, flags, payload size (two bytes), how many descriptors (low four bits) of
  * what kind, how much the header's size lies (signed), payload.
@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -145,7 +146,8 @@ static void finish(struct loop *loop, struct vdev *dev)
 
 	for (i = 0; i < ROUNDS_MAX && (dev->view.connected || dev->num_holds); i++)
 		loop_run_once(loop, 0);
-	FUZZ_CHECK(vdev_is_idle(dev) && !dev->mem && !dev->status && !dev->num_holds);
+	FUZZ_CHECK(
+		vdev_is_idle(dev) && !dev->mem && !dev->dirty && !dev->status && !dev->num_holds);
 	vdev_destroy(dev, &wait);
 	for (i = 0; i < ROUNDS_MAX && wait.fn; i++)
 		loop_run_once(loop, 0);
@@ -163,6 +165,9 @@ static int lowest_free_fd(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int before = lowest_free_fd(), pair[2];
+	char spec[16];
+	/* All that can be offered is. */
+	const struct vhost_user_config config = { .connect = spec, .inband = true };
 	struct err err = { { 0 } };
 	struct loop loop;
 	struct vdev *dev;
@@ -173,7 +178,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
 	dev = vdev_new(&fuzz_class, NULL, &loop, &loop);
 	FUZZ_CHECK(vdev_realize(dev, &err) == 0);
-	FUZZ_CHECK(vhost_user_attach_fd(dev, pair[0], &err) == 0);
+	snprintf(spec, sizeof(spec), "fd=%d", pair[0]);
+	FUZZ_CHECK(vhost_user_attach(dev, &config, &err) == 0);
 	while (size >= PREFIX_BYTES) {
 		const uint8_t *prefix = data;
 		size_t len = MIN((size_t)(prefix[2] | prefix[3] << 8), size - PREFIX_BYTES);

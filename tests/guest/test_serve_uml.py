@@ -12,7 +12,9 @@ import pytest
 from lib.guest_uml import GuestUml
 from lib.process import PATIENCE, wait_until
 from lib.ringside import serve
+from lib.vhost_user import Req
 from lib.virtio import BLK, CONSOLE
+from lib.wiretap import Wiretap
 
 MIB = 1 << 20
 DISK = "/machine/peripheral/disk0/virtio-backend"
@@ -60,6 +62,22 @@ def test_disk(tmp_path, disk):
                         f"cmp -n {4 * size} /tmp/piece /tmp/back")
         guest.check("sync")
         assert disk_sum(guest) == md5(image)
+        assert guest.poweroff() == 0
+
+
+def test_disk_without_kick_and_call_descriptors(tmp_path):
+    """virtio_uml takes notifications as messages wherever they are offered."""
+    image = image_of(tmp_path / "image", 4)
+    device = f"virtio-blk,id=disk0,filename={image},inband-notifications=on"
+    with serve(tmp_path, device) as host, \
+            Wiretap(host.folder.path / "tap", host.socket("disk0")) as tap, \
+            GuestUml(tmp_path / "guest", [(tap.path, BLK)]) as guest:
+        assert disk_sum(guest) == md5(image)
+        guest.check("dd if=/dev/urandom of=/dev/vda bs=4k count=512 oflag=direct")
+        assert disk_sum(guest) == md5(image)
+        requests = [request for from_front, request, *_ in tap.messages if from_front]
+        assert requests.count(Req.VRING_KICK) > 512
+        assert not {Req.SET_VRING_KICK, Req.SET_VRING_CALL} & set(requests)
         assert guest.poweroff() == 0
 
 
