@@ -338,3 +338,9 @@ bool gmem_poisoned(const struct gmem *mem)
 			return true;
 	return false;
 }
+
+bool gmem_region_poisoned(const struct gmem_region *region)
+{
+	return atomic_load_explicit(&guard_num_poisonings, memory_order_acquire) &&
+	       atomic_load_explicit(&region->guard->lost_from, memory_order_relaxed);
+}

@@ -94,5 +94,7 @@ int gmem_peek(const struct gmem *mem, uint64_t gpa, void *dst, size_t len);
 
 /* Did the guard have to stand in for lost memory of any region of @mem? Cheap: one load usually. */
 bool gmem_poisoned(const struct gmem *mem);
+/* Likewise, of one region. */
+bool gmem_region_poisoned(const struct gmem_region *region);
 
 #endif

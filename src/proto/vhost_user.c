@@ -10,6 +10,7 @@
 #define U64	       sizeof(struct vhu_u64), sizeof(struct vhu_u64)
 #define STATE	       sizeof(struct vhu_vring_state), sizeof(struct vhu_vring_state)
 #define REGION	       sizeof(struct vhu_mem_region), sizeof(struct vhu_mem_region)
+#define INFLIGHT       VHU_INFLIGHT_MIN_BYTES, sizeof(struct vhu_inflight)
 #define EMPTY	       0, 0
 #define NO_FDS	       0, 0
 #define ONE_FD	       1, 1
@@ -61,9 +62,9 @@ static const struct vhu_rule rules[VHU_REQUEST_END] = {
 	[VHU_POSTCOPY_ADVISE] = { "POSTCOPY_ADVISE", UNCHECKED, VHU_REPLY_OWN, VHU_PF_PAGEFAULT },
 	[VHU_POSTCOPY_LISTEN] = { "POSTCOPY_LISTEN", UNCHECKED, VHU_REPLY_ACK, VHU_PF_PAGEFAULT },
 	[VHU_POSTCOPY_END] = { "POSTCOPY_END", UNCHECKED, VHU_REPLY_OWN, VHU_PF_PAGEFAULT },
-	[VHU_GET_INFLIGHT_FD] = { "GET_INFLIGHT_FD", UNCHECKED, VHU_REPLY_OWN,
+	[VHU_GET_INFLIGHT_FD] = { "GET_INFLIGHT_FD", INFLIGHT, NO_FDS, VHU_REPLY_OWN,
 		VHU_PF_INFLIGHT_SHMFD },
-	[VHU_SET_INFLIGHT_FD] = { "SET_INFLIGHT_FD", UNCHECKED, VHU_REPLY_ACK,
+	[VHU_SET_INFLIGHT_FD] = { "SET_INFLIGHT_FD", INFLIGHT, ONE_FD, VHU_REPLY_ACK,
 		VHU_PF_INFLIGHT_SHMFD },
 	[VHU_GPU_SET_SOCKET] = { "GPU_SET_SOCKET", UNCHECKED, VHU_REPLY_ACK, -1 },
 	[VHU_RESET_DEVICE] = { "RESET_DEVICE", EMPTY, NO_FDS, VHU_REPLY_ACK, VHU_PF_RESET_DEVICE },

@@ -197,6 +197,17 @@ struct vhu_config {
 	uint8_t data[VHU_CONFIG_MAX];
 };
 
+/* GET_INFLIGHT_FD, its reply, and SET_INFLIGHT_FD. */
+struct vhu_inflight {
+	le64 mmap_size; /* bytes; 0 in a reply: there is no region */
+	le64 mmap_offset;
+	le16 num_queues;
+	le16 queue_size;
+	le32 padding; /* most send it, as the compiler makes it */
+};
+
+#define VHU_INFLIGHT_MIN_BYTES 20
+
 union vhu_payload {
 	struct vhu_u64 u64;
 	struct vhu_vring_state state;
@@ -205,6 +216,7 @@ union vhu_payload {
 	struct vhu_mem_region mem_region;
 	struct vhu_log log;
 	struct vhu_config config;
+	struct vhu_inflight inflight;
 	uint8_t bytes[VHU_PAYLOAD_MAX];
 };
 
@@ -212,6 +224,7 @@ _Static_assert(sizeof(struct vhu_header) == 12 && sizeof(struct vhu_vring_addr) 
 		       sizeof(struct vhu_region) == 32 &&
 		       sizeof(struct vhu_mem_table) == 8 + 32 * VHU_REGIONS_MAX &&
 		       sizeof(struct vhu_mem_region) == 40 && sizeof(struct vhu_log) == 16 &&
+		       sizeof(struct vhu_inflight) == 24 &&
 		       sizeof(struct vhu_config) == VHU_CONFIG_HEADER_BYTES + VHU_CONFIG_MAX,
 	"as on the wire");
 

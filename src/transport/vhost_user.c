@@ -101,6 +101,8 @@ static void finish_close(struct vhu *vhu)
 {
 	struct vdev *dev = vhu->dev;
 
+	/* The region goes back unread: who comes next may go on with it. */
+	vhu_inflight_drop(vhu);
 	vdev_reset(dev);
 	vdev_set_mem(dev, NULL);
 	vhu_log_drop(vhu);
@@ -300,6 +302,7 @@ static void detach(struct vdev *dev)
 	/* The device waits for us: the node is called, and freed, when nobody is left. */
 	if (vhu->wait)
 		vhu->wait->vhu = NULL;
+	vhu_inflight_drop(vhu);
 	free(vhu->dial);
 	free(vhu->rings);
 	free(vhu);

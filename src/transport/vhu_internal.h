@@ -16,7 +16,7 @@ struct vhu_ring {
 	bool is_polled; /* SET_VRING_CALL said that nobody wants to be called */
 	bool call_due, err_due; /* messages that the channel could not send yet */
 	bool has_addr;
-	bool lost; /* it should run, but lies outside the memory table */
+	bool lost; /* it should run, but lies outside the memory table, or its record has no room */
 	/* Addresses in the front-end's process: they outlive a memory table. */
 	uint64_t desc, avail, used;
 };
@@ -36,6 +36,12 @@ struct vhu_channel {
 	bool open;
 	unsigned int next_ring; /* whose messages are next: none is forgotten over the others' */
 	bool change_due; /* a CONFIG_CHANGE_MSG could not be sent yet */
+};
+
+/* Where requests in flight are recorded, as SET_INFLIGHT_FD gave it. */
+struct vhu_region_inflight {
+	struct gmem_region *region; /* owned; NULL: none */
+	unsigned int num_queues, queue_size; /* as the front-end said; checked */
 };
 
 /* What SET_STATUS means. */
@@ -82,6 +88,7 @@ struct vhu {
 	bool started; /* a ring ran since the last reset */
 	bool reset_pending; /* features were set anew: SET_VRING_BASE tells a reset from a resume */
 	struct vhu_ring *rings; /* dev->num_queues */
+	struct vhu_region_inflight inflight;
 	struct vhu_channel channel;
 	struct dirty_log *log; /* of SET_LOG_BASE; NULL: none came */
 	int log_fd; /* owned; of SET_LOG_FD */
@@ -99,8 +106,10 @@ struct vhu_call {
 		struct vhu_u64 u64;
 		struct vhu_vring_state state;
 		struct vhu_config config;
+		struct vhu_inflight inflight;
 	} reply;
 	uint32_t reply_bytes;
+	int reply_fd; /* owned; -1: none goes along */
 };
 
 struct vhu_handler {
@@ -178,6 +187,14 @@ bool vhu_log_not_idle(struct vhu *vhu, const struct vhu_call *call);
 void vhu_log_switch(struct vhu *vhu, bool on);
 /* Forgets the log; idempotent. All queues are idle. */
 void vhu_log_drop(struct vhu *vhu);
+
+/* vhu_inflight.c */
+VHU_RING_HANDLER(vhu_get_inflight_fd);
+VHU_RING_HANDLER(vhu_set_inflight_fd);
+/* Before the queue, which is idle, starts: its part of the region. -EINVAL: there is no room. */
+int vhu_inflight_place(struct vhu *vhu, unsigned int i, struct err *err);
+/* All queues are idle: there is no region any more. What lies in it stays as it is. */
+void vhu_inflight_drop(struct vhu *vhu);
 
 /* vhu_channel.c */
 extern const struct usock_framing vhu_framing;

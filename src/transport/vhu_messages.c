@@ -28,7 +28,7 @@ uint64_t vhu_offered_protocol_features(const struct vhu *vhu)
 {
 	uint64_t bits = BIT(VHU_PF_MQ) | BIT(VHU_PF_REPLY_ACK) | BIT(VHU_PF_BACKEND_REQ) |
 			BIT(VHU_PF_RESET_DEVICE) | BIT(VHU_PF_STATUS) | BIT(VHU_PF_LOG_SHMFD) |
-			BIT(VHU_PF_CONFIGURE_MEM_SLOTS);
+			BIT(VHU_PF_INFLIGHT_SHMFD) | BIT(VHU_PF_CONFIGURE_MEM_SLOTS);
 
 	if (vhu->offers_inband)
 		bits |= BIT(VHU_PF_INBAND_NOTIFICATIONS);
@@ -301,6 +301,8 @@ static const struct vhu_handler handlers[VHU_REQUEST_END] = {
 	[VHU_SET_VRING_CALL] = { vhu_set_vring_call },
 	[VHU_SET_VRING_ERR] = { vhu_set_vring_err },
 	[VHU_SET_VRING_ENABLE] = { vhu_set_vring_enable, vhu_ring_disabled, .one_ring = true },
+	[VHU_GET_INFLIGHT_FD] = { vhu_get_inflight_fd },
+	[VHU_SET_INFLIGHT_FD] = { vhu_set_inflight_fd, not_idle },
 };
 
 static const struct vhu_handler *handler_of(const struct vhu *vhu, uint32_t request)
@@ -330,10 +332,12 @@ static void log_fault(
 		info->value, range);
 }
 
-static void send_reply(struct vhu *vhu, uint32_t request, const void *payload, uint32_t bytes)
+/* @fd goes along, unless it is -1; it stays the caller's. */
+static void send_reply(
+	struct vhu *vhu, uint32_t request, const void *payload, uint32_t bytes, int fd)
 {
 	struct vhu_header header = vhu_header_make(request, VHU_FLAG_REPLY, bytes);
-	int r = usock_send(&vhu->sock, &header, payload, bytes, NULL, 0);
+	int r = usock_send(&vhu->sock, &header, payload, bytes, &fd, fd < 0 ? 0 : 1);
 
 	if (r < 0) {
 		log_limited(&vhu->limit, LOG_LEVEL_WARN,
@@ -356,7 +360,7 @@ static void send_ack(struct vhu *vhu, uint32_t request, int code)
 {
 	struct vhu_u64 u64 = { le64_make((uint64_t)-code) };
 
-	send_reply(vhu, request, &u64, sizeof(u64));
+	send_reply(vhu, request, &u64, sizeof(u64), -1);
 }
 
 static void refuse(struct vhu *vhu, uint32_t request, int code, const char *sentence)
@@ -378,6 +382,7 @@ static void make_call(struct vhu *vhu, struct vhu_call *ret)
 	const struct vhu_header *header = (const void *)vhu->sock.header;
 
 	memset(ret, 0, sizeof(*ret));
+	ret->reply_fd = -1;
 	ret->request = le32_get(header->request);
 	ret->payload = (const union vhu_payload *)vhu->sock.payload;
 	ret->payload_bytes = le32_get(header->size);
@@ -404,11 +409,12 @@ static void run_message(struct vhu *vhu, bool held)
 	if (r < 0)
 		refuse(vhu, call.request, r, err.msg);
 	else if (vhu_rule(call.request)->reply == VHU_REPLY_OWN)
-		send_reply(vhu, call.request, &call.reply, call.reply_bytes);
+		send_reply(vhu, call.request, &call.reply, call.reply_bytes, call.reply_fd);
 	else if (wants_ack(vhu))
 		/* A ring that broke as it started: the socket stays, but nobody is told all is
 		 * well. */
 		send_ack(vhu, call.request, vhu->dev->broken && !was_broken ? -EIO : 0);
+	close_fd(&call.reply_fd);
 	/* Descriptors are not kept until the next message. */
 	usock_drop(&vhu->sock);
 }

@@ -301,11 +301,24 @@ bool vhu_status_is_derived(const struct vhu *vhu)
 	return vhu->status_kind != VHU_STATUS_DRIVER;
 }
 
+/* Finds the ring, and its part of the in-flight region. */
+static int prepare_ring(struct vhu *vhu, unsigned int i, struct err *err)
+{
+	const struct vhu_ring *ring = &vhu->rings[i];
+
+	if (!place_ring(vhu, i))
+		return err_set(err, -EFAULT,
+			"queue %u: the ring at user addresses 0x%" PRIx64 ", 0x%" PRIx64
+			", 0x%" PRIx64 " lies outside the memory table",
+			i, ring->desc, ring->avail, ring->used);
+	return vhu_inflight_place(vhu, i, err);
+}
+
 int vhu_update(struct vhu *vhu, struct err *err)
 {
 	struct vdev *dev = vhu->dev;
 	unsigned int i;
-	int r = 0;
+	int r = 0, late;
 
 	for (i = 0; i < dev->num_queues; i++) {
 		struct vhu_ring *ring = &vhu->rings[i];
@@ -315,17 +328,11 @@ int vhu_update(struct vhu *vhu, struct err *err)
 		vq->has_kick = ring->has_kick;
 		set_call_by_message(vhu, i);
 		/* What a running ring lies in does not change: that waits for idle queues. */
-		if (ready && vq->state == VQ_IDLE && !place_ring(vhu, i)) {
-			if (!ring->lost)
-				r = err_set(err, -EFAULT,
-					"queue %u: the ring at user addresses 0x%" PRIx64
-					", 0x%" PRIx64 ", 0x%" PRIx64
-					" lies outside the memory table",
-					i, ring->desc, ring->avail, ring->used);
-			ring->lost = true;
-			ready = false;
-		} else if (ready) {
-			ring->lost = false;
+		if (ready && vq->state == VQ_IDLE) {
+			late = prepare_ring(vhu, i, ring->lost ? NULL : err);
+			r = late && !ring->lost ? late : r;
+			ring->lost = late < 0;
+			ready = !late;
 		}
 		vq->enabled = ready;
 	}

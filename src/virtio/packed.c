@@ -507,5 +507,6 @@ const struct vq_ops vq_packed_ops = {
 	.ask_notify = packed_ask_notify,
 	.waits = is_avail,
 	.area_bytes = packed_area_bytes,
+	.packed = true,
 	.first_used = VRING_PACKED_START,
 };

@@ -9,6 +9,26 @@
  * writable one, a buffer outside memory, a chain of more than 4 GiB. A buffer of length 0 is legal
  * and its address is never looked at. INDIRECT is followed even where it was not negotiated: some
  * front-ends do not pass the bit on.
+ *
+ * With an in-flight region (vq_inflight.h; virtio's own text knows nothing of it) this process may
+ * be killed at any instruction, and whoever goes on must neither lose a request nor show one twice.
+ * The next one takes up at used index + requests marked in flight, after it served the marked ones
+ * again. So every store into the region, and of the used index, is a store-release: all of them
+ * are made in the order written here, and a killed process leaves a prefix of them. The windows:
+ *
+ * - The device has a request, and advance() has not marked it: it stands in the available ring at
+ *   the place where the next one takes up, and is taken again. Marks are made in the ring's order,
+ *   and for requests that are answered at once too: no unmarked one lies before a marked one.
+ * - The counter is written, the mark is not: as above. The mark is: it is served again.
+ * - push() put it into the used ring and at the head of the batch's list, flush() has not stored
+ *   the used index: the driver cannot see it, the mark stands, it is served again. The list's
+ *   head does no harm: of the list only as many entries count as the ring's index is ahead of the
+ *   region's, and those will be newer ones.
+ * - The used index is stored, marks are left, the region's index is old: the difference of the two
+ *   says how many entries of the list were shown, and their marks are cleared. Nothing else was
+ *   stored since: flush() settles before it returns, and no chain is taken meanwhile.
+ * - All marks are cleared, the region's index is old: likewise, clearing twice.
+ * - It was shown and the driver was not called: every start calls once.
  */
 #include "virtio/vring.h"
 
@@ -18,6 +38,7 @@
 
 #include "virtio/vdev.h"
 #include "virtio/vq_dirty.h"
+#include "virtio/vq_inflight.h"
 #include "virtio/walk.h"
 
 /* One 16-bit word of a ring, in one access (a torn index would be one that nobody wrote). */
@@ -403,6 +424,111 @@ static bool split_waits(const struct vq *vq)
 	return load16(&avail_of(vq)->idx, __ATOMIC_RELAXED) != vq->last_avail;
 }
 
+/* --- with an in-flight region --- */
+
+static int recorded_recover(struct vq *vq, struct err *err)
+{
+	struct vq_ledger *l = vq->ledger;
+	uint16_t avail = load16(&avail_of(vq)->idx, __ATOMIC_ACQUIRE);
+	uint16_t unanswered = (uint16_t)(avail - vq->used_idx);
+	int r = vq_recover_split(vq, vq->used_idx, err);
+
+	/* Never used: the front-end says where to begin. */
+	if (r <= 0)
+		return r;
+	if (l->num_again > unanswered)
+		return err_set(err, -EINVAL,
+			"queue %u: the in-flight region has %u requests, and the ring %u "
+			"unanswered (available index %u, used index %u)",
+			vq->index, l->num_again, unanswered, avail, vq->used_idx);
+	/*
+	 * Whatever base was set: a front-end whose back-end died knows the used index at best, and
+	 * one that was told where the ring stopped says the same as this.
+	 */
+	vq->last_avail = (uint16_t)(vq->used_idx + l->num_again);
+	vq->shadow_avail = vq->last_avail;
+	return 0;
+}
+
+static int recorded_peek(struct vq *vq, struct chain **ret)
+{
+	struct vq_ledger *l = vq->ledger;
+	struct walk w;
+	uint16_t head;
+
+	if (likely(l->next_again == l->num_again))
+		return split_peek(vq, ret);
+	head = l->again[l->next_again].entry;
+	walk_begin(&w, vq, head);
+	return walk_end(&w, walk_chain(&w, head), ret);
+}
+
+static void recorded_advance(struct vq *vq, struct chain *c)
+{
+	struct vq_ledger *l = vq->ledger;
+	struct inflight_split *part = l->base;
+
+	if (unlikely(l->next_again < l->num_again)) {
+		/* It is marked, and has its place in the order. */
+		l->next_again++;
+		return;
+	}
+	__atomic_store_n(&part->desc[c->head].counter.raw, htole64(l->counter), __ATOMIC_RELEASE);
+	l->counter++;
+	__atomic_store_n(&part->desc[c->head].inflight, 1, __ATOMIC_RELEASE);
+	vq->last_avail++;
+}
+
+/* The used index was stored: its batch is in flight no more. */
+static void settle(struct vq *vq)
+{
+	struct vq_ledger *l = vq->ledger;
+	struct inflight_split *part = l->base;
+	uint32_t i;
+
+	for (i = 0; i < l->num_batch; i++)
+		__atomic_store_n(&part->desc[l->batch[i]].inflight, 0, __ATOMIC_RELEASE);
+	l->num_batch = 0;
+	__atomic_store_n(&part->used_idx.raw, htole16(vq->used_idx), __ATOMIC_RELEASE);
+}
+
+static void recorded_push(struct vq *vq, struct chain *c)
+{
+	struct vq_ledger *l = vq->ledger;
+	struct inflight_split *part = l->base;
+
+	if (unlikely(l->num_batch == vq->num)) {
+		/* A driver that offers a head again before it saw the answer. */
+		store16(&used_of(vq)->idx, vq->used_idx, __ATOMIC_RELEASE);
+		settle(vq);
+	}
+	split_push(vq, c);
+	__atomic_store_n(&part->desc[c->head].next.raw, htole16(l->batch_head), __ATOMIC_RELEASE);
+	__atomic_store_n(&part->last_batch_head.raw, htole16(c->head), __ATOMIC_RELEASE);
+	l->batch_head = c->head;
+	l->batch[l->num_batch++] = c->head;
+}
+
+static bool recorded_flush(struct vq *vq)
+{
+	bool call = split_flush(vq);
+
+	settle(vq);
+	return call;
+}
+
+static const struct vq_ops split_recorded_ops = {
+	.map = split_map,
+	.recover = recorded_recover,
+	.peek = recorded_peek,
+	.advance = recorded_advance,
+	.push = recorded_push,
+	.flush = recorded_flush,
+	.ask_notify = split_ask_notify,
+	.waits = split_waits,
+	.area_bytes = split_area_bytes,
+};
+
 const struct vq_ops vq_split_ops = {
 	.map = split_map,
 	.peek = split_peek,
@@ -412,4 +538,5 @@ const struct vq_ops vq_split_ops = {
 	.ask_notify = split_ask_notify,
 	.waits = split_waits,
 	.area_bytes = split_area_bytes,
+	.recorded = &split_recorded_ops,
 };

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "virtio/vdev.h"
+#include "virtio/vq_inflight.h"
 #include "virtio/vq_internal.h"
 
 #define FD_UNCHANGED (-2)
@@ -109,6 +110,7 @@ void vq_deinit(struct vq *vq)
 {
 	if (!vq->dev)
 		return;
+	vq_set_inflight(vq, NULL, 0, 0);
 	vq_reset_config(vq);
 	vq->dev = NULL;
 }
@@ -127,6 +129,8 @@ void vq_reset_config(struct vq *vq)
 	vq->signalled_used = 0;
 	vq->signalled_used_valid = false;
 	vq->ops = NULL;
+	if (vq->ledger)
+		vq_ledger_forget(vq);
 	vq_publish(vq);
 }
 
@@ -188,6 +192,18 @@ static int alloc_tables(struct vq *vq, struct err *err)
 	return 0;
 }
 
+static int recover(struct vq *vq, struct err *err)
+{
+	int r = vq->ops->recover(vq, err);
+
+	/* Zeros stood where the record was: it looks as if it never was used. */
+	if (vq_ledger_lost(vq))
+		return err_set(err, -EIO,
+			"queue %u: the in-flight region is gone: its file was truncated",
+			vq->index);
+	return r;
+}
+
 int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 {
 	int r;
@@ -199,13 +215,18 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	vq->num = vq->cfg.num;
 	vq->mem = gmem_ref(mem);
 	vq->ops = vq_format(vq->dev);
+	if (vq->ledger && vq->ops->recorded)
+		vq->ops = vq->ops->recorded;
 	vq->in_order = vdev_ring_feature(vq->dev, VIRTIO_F_IN_ORDER);
 	vq->order_first = vq->order_last = NULL;
 	vq->event_idx = vdev_ring_feature(vq->dev, VIRTIO_F_EVENT_IDX);
 	r = vq->ops->map(vq, err);
 	if (!r)
 		r = alloc_tables(vq, err);
+	if (!r && vq->ops->recover)
+		r = recover(vq, err);
 	if (r < 0) {
+		free_tables(vq);
 		gmem_unref(take_ptr(vq->mem));
 		return r;
 	}

@@ -22,6 +22,7 @@
 #include "virtio/chain.h"
 
 struct vdev;
+struct vq_ledger;
 struct vq_ops;
 
 /* The largest ring (virtio 1.3, "Split Virtqueues": a Queue Size of at most 32768). */
@@ -158,6 +159,7 @@ struct vq {
 	int err_fd; /* owned. Signalled when the ring breaks; -1: none */
 	int next_call_fd, next_kick_fd; /* owned; taken over when it has stopped. -2: no change */
 	bool was_broken; /* a bad ring stopped it; stays until reset */
+	struct vq_ledger *ledger; /* owned. NULL: no in-flight region (vq_inflight.h) */
 	struct loop_post start_post, stop_post, stopped_post, broken_post;
 	/* Notifications without descriptors. One that was posted and not run stands for all after.
 	 */
@@ -209,11 +211,19 @@ struct vq {
 	_Atomic uint32_t used_seq;
 };
 
-/* A ring's format: split.c, packed.c. All on the serving loop, but map on the main loop. */
+/*
+ * A ring's format: split.c, packed.c. All on the serving loop, but map and recover on the
+ * main loop.
+ */
 struct vq_ops {
 	/* Checks cfg and turns it into pointers of vq->mem; sets the indices. -errno with a
 	 * sentence. */
 	int (*map)(struct vq *vq, struct err *err);
+	/*
+	 * After map(), with an in-flight region: what it holds is served before what the ring has.
+	 * -errno with a sentence. NULL: no region is kept.
+	 */
+	int (*recover)(struct vq *vq, struct err *err);
 	/* The next chain into @c: 1; 0 where none waits; -errno where the ring broke (vq_break()
 	 * done). */
 	int (*peek)(struct vq *vq, struct chain **ret);
@@ -231,7 +241,9 @@ struct vq_ops {
 	bool (*waits)(const struct vq *vq);
 	/* The area's size in bytes: descriptor, driver, device. */
 	uint64_t (*area_bytes)(uint32_t num, bool event_idx, int area);
+	bool packed;
 	uint16_t first_used; /* used_idx of a ring that nothing was answered on */
+	const struct vq_ops *recorded; /* the same with an in-flight region; NULL: none is kept */
 };
 
 extern const struct vq_ops vq_split_ops, vq_packed_ops;
@@ -270,6 +282,15 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err);
  * cfg.next_avail and next_used are where to go on, the state is VQ_IDLE and stopped_fn() is called.
  */
 void vq_stop(struct vq *vq);
+
+/*
+ * Main loop, idle queue: from the next start on the queue's part of the in-flight region is what
+ * lies at @offset of @region (a reference is taken): vq_inflight_bytes() for @entries descriptors,
+ * aligned to 8 bytes, inside it. NULL: none. A reset marks the part as never used and keeps it.
+ */
+void vq_set_inflight(struct vq *vq, struct gmem_region *region, uint64_t offset, uint32_t entries);
+/* Bytes of one queue's part for rings of up to @entries. */
+uint64_t vq_inflight_bytes(bool packed, uint32_t entries);
 
 /*
  * Main loop, any state. The descriptor is consumed (*fd becomes -1), made non-blocking; the old

@@ -12,6 +12,7 @@
 
 #include "virtio/vdev.h"
 #include "virtio/vq_dirty.h"
+#include "virtio/vq_inflight.h"
 #include "virtio/vq_internal.h"
 
 /* --- chains --- */
@@ -119,6 +120,8 @@ static void flush(struct vq *vq)
 			vq_break(vq, "guest memory is gone: its file was truncated");
 		else if (!vq_dirty_end_batch(vq))
 			vq_break(vq, "the dirty log is gone: its file was truncated");
+		else if (vq_ledger_lost(vq))
+			vq_break(vq, "the in-flight region is gone: its file was truncated");
 		else if (call)
 			vq_send_call(vq);
 		else
@@ -374,10 +377,22 @@ void vq_on_start(struct loop_post *post)
 	vq_publish(vq);
 }
 
+/*
+ * What is still to be served again stands in the region alone, and not between the ring's indices:
+ * it is taken before the queue rests. What the device cannot serve now stays in the region.
+ */
+static void finish_recovery(struct vq *vq)
+{
+	while (!vq->broken && vq_ledger_pending(vq))
+		if (serve_one(vq) <= 0)
+			break;
+}
+
 void vq_on_stop(struct loop_post *post)
 {
 	struct vq *vq = container_of(post, struct vq, stop_post);
 
+	finish_recovery(vq);
 	vq->stopping = true;
 	finish_stop(vq);
 }

@@ -48,7 +48,7 @@ void vq_publish(struct vq *vq)
 			(uint64_t)vq->flushed_used << 32 | (uint64_t)vq->signalled_used << 48,
 		memory_order_relaxed);
 	atomic_store_explicit(&vq->view[1],
-		(uint64_t)vq->signalled_used_valid | (uint64_t)(vq->ops == &vq_packed_ops) << 1 |
+		(uint64_t)vq->signalled_used_valid | (uint64_t)(vq->ops && vq->ops->packed) << 1 |
 			(uint64_t)vq->packed.last_head << 16 | (uint64_t)vq->inuse << 32,
 		memory_order_relaxed);
 	if (vq->batch_ns)
