@@ -6,16 +6,25 @@
  * UNSHARED + p says "somebody cannot bear that others do p". All are shared locks; a conflict is
  * found by asking whether an exclusive one would be possible on the opposite byte. Taking first and
  * asking then means that of two who come at once at least one is refused, never none.
+ *
+ * A process that was killed keeps its locks for as long as its last requests are in the kernel
+ * (io_uring's are ended after the process is gone), and so it must be: whoever comes after it may
+ * not write what those still overwrite. A start waits for a moment that this takes as a rule.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 #include "backends/disk_int.h"
 
 #define LOCK_USED     100
 #define LOCK_UNSHARED 200
 #define LOCK_BYTES    8
+
+/* How long somebody else's lock is waited for, and how often it is tried meanwhile. */
+#define LOCK_WAIT_MS 1000
+#define LOCK_STEP_MS 5
 
 enum lock_perm { LOCK_PERM_READ, LOCK_PERM_WRITE, LOCK_PERM_WRITE_UNCHANGED, LOCK_PERM_RESIZE };
 
@@ -56,7 +65,7 @@ void disk_unlock(int fd)
 	fcntl(fd, F_OFD_SETLK, &lock);
 }
 
-int disk_lock(int fd, const char *name, bool read_only, struct err *err)
+static int try_lock(int fd, bool read_only)
 {
 	unsigned int used = (1u << LOCK_PERM_READ) | (read_only ? 0 : 1u << LOCK_PERM_WRITE);
 	int r;
@@ -68,9 +77,23 @@ int disk_lock(int fd, const char *name, bool read_only, struct err *err)
 		r = lock_bytes(fd, F_OFD_GETLK, F_WRLCK, LOCK_UNSHARED, used);
 	if (!r)
 		r = lock_bytes(fd, F_OFD_GETLK, F_WRLCK, LOCK_USED, UNSHARED);
+	if (r < 0)
+		disk_unlock(fd);
+	return r;
+}
+
+int disk_lock(int fd, const char *name, bool read_only, struct err *err)
+{
+	static const struct timespec step = { .tv_nsec = LOCK_STEP_MS * (long)NSEC_PER_MSEC };
+	uint64_t end = now_ns() + LOCK_WAIT_MS * NSEC_PER_MSEC;
+	int r = try_lock(fd, read_only);
+
+	while ((r == -EAGAIN || r == -EACCES) && now_ns() < end) {
+		nanosleep(&step, NULL);
+		r = try_lock(fd, read_only);
+	}
 	if (!r)
 		return 0;
-	disk_unlock(fd);
 	if (r == -EAGAIN || r == -EACCES)
 		return err_set(err, -EAGAIN,
 			"cannot lock disk image '%s' for %s: another disk of this process, another "

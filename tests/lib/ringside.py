@@ -106,6 +106,14 @@ class Ringside:
             self.process.signal(15)
         self.finish()
 
+    def crash(self):
+        """SIGKILL; serve(folder=this one's .folder) goes on where it stood."""
+        for session in self._sessions:
+            session.close()
+        self.process.kill()
+        # Its own monitor socket has its pid in the name: the next one does not meet it.
+        (self.runtime / "ringside" / f"{self.process.pid}.qmp").unlink(missing_ok=True)
+
     def destroy(self):
         for session in self._sessions:
             session.close()
@@ -123,10 +131,10 @@ class Ringside:
             self.destroy()
 
 
-def serve(tmp_path, *devices, arguments=(), **how):
+def serve(tmp_path, *devices, arguments=(), folder=None, **how):
     """`ringside serve` with devices as --device strings; each gets listen= on socket(id), unless it
-    says listen= or connect= itself."""
-    folder = Folder()
+    says listen= or connect= itself. folder: that of a host before it, which was killed."""
+    folder = folder or Folder()
     argv = ["serve", *arguments]
     for device in devices:
         ident = re.search(r"\bid=([^,]+)", device)

@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 import time
+from dataclasses import dataclass
 
 from lib.memory import Memory
 from lib.process import PATIENCE, Timeout
@@ -332,6 +333,19 @@ class VhostUser:
     def set_log_fd(self, fd, **how):
         self.set(Req.SET_LOG_FD, fds=[fd], **how)
 
+    def get_inflight_fd(self, queues, queue_size, *, padding=4):
+        """A new in-flight region, or None where the back-end has none to give."""
+        request, fds = struct.pack("<QQHH", 0, 0, queues, queue_size) + bytes(padding), []
+        self.send(Req.GET_INFLIGHT_FD, request)
+        reply = self.reply(Req.GET_INFLIGHT_FD, fds)
+        assert len(reply) == len(request), f"{len(reply)} bytes for {len(request)}"
+        size, offset, *counts = struct.unpack("<QQHH", reply[:20])
+        assert counts == [queues, queue_size] and len(fds) == bool(size)
+        return Inflight(fds[0], size, queues, queue_size, offset) if size else None
+
+    def set_inflight_fd(self, region, **how):
+        self.set(Req.SET_INFLIGHT_FD, region.payload(), [region.fd], **how)
+
     def set_backend_req_fd(self, **how):
         """Open the back-end's own channel; afterwards `backend` is its connection."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -339,6 +353,26 @@ class VhostUser:
             self.set(Req.SET_BACKEND_REQ_FD, fds=[theirs.fileno()], **how)
         self.backend = VhostUser(sock=ours, timeout=self.timeout)
         return self.backend
+
+
+@dataclass
+class Inflight:
+    """An in-flight region; the file belongs to whoever holds this."""
+    fd: int
+    size: int
+    queues: int
+    queue_size: int
+    offset: int = 0
+
+    def payload(self, padding=4):
+        return struct.pack("<QQHH", self.size, self.offset, self.queues,
+                           self.queue_size) + bytes(padding)
+
+    def read(self):
+        return os.pread(self.fd, self.size, self.offset)
+
+    def close(self):
+        os.close(self.fd)
 
 
 class Queue:
@@ -382,12 +416,15 @@ class Queue:
             found = self.ring.take_used()
             if found:
                 return found
-            left = end - time.monotonic()
-            if left <= 0:
-                raise Timeout(f"queue {self.index}: nothing new is used")
-            # Between the read and the re-arming of the call the device may have finished.
-            select.select([self.call_fd], [], [], min(left, 0.5))
-            signalled(self.call_fd)
+            self.wait_call(end - time.monotonic())
+
+    def wait_call(self, timeout=PATIENCE):
+        """Sleep until a call came, or for a moment: between a look and the re-arming of the call the
+        device may have finished."""
+        if timeout <= 0:
+            raise Timeout(f"queue {self.index}: nothing new is used")
+        select.select([self.call_fd], [], [], min(timeout, 0.5))
+        signalled(self.call_fd)
 
 
 def signalled(fd):
@@ -400,12 +437,14 @@ def signalled(fd):
 
 class Front(VhostUser):
     """A front-end that negotiates like QEMU and drives its queues. `features` and `protocol` are
-    masks of what to accept of the offer; status=True speaks SET_STATUS, as DPDK's virtio-user does.
+    masks of what to accept of the offer; status=True speaks SET_STATUS, as DPDK's virtio-user does;
+    inflight=True has a region for what is in flight, which reconnect() hands over.
     """
 
     def __init__(self, path, *, queues=1, size=128, memory=None, features=~0, protocol=~0,
-                 status=False, start=True, timeout=PATIENCE):
+                 status=False, start=True, inflight=False, timeout=PATIENCE):
         super().__init__(path, timeout=timeout)
+        self.region, self._inflight = None, inflight
         self.memory = memory or Memory()
         self.num_queues, self.size = queues, size
         self.queues = []
@@ -415,10 +454,21 @@ class Front(VhostUser):
         if start:
             self.start()
 
+    def reconnect(self, path):
+        """The back-end died: go on with another one, as QEMU does. Its base for a split ring is the
+        used index, since nobody is left to ask."""
+        super().close()
+        VhostUser.__init__(self, path, timeout=self.timeout)
+        self.negotiate(self.features, self.protocol)
+        self.start(base=None)
+
     def close(self):
         super().close()
         for queue in self.queues:
             queue.close()
+        if self.region:
+            self.region.close()
+            self.region = None
         self.queues = []
         self.memory.close()
 
@@ -445,6 +495,10 @@ class Front(VhostUser):
 
     def start(self, base=0):
         """Hand over memory and start every queue."""
+        if self._inflight and not self.region:
+            self.region = self.get_inflight_fd(self.num_queues, self.size)
+        if self.region:
+            self.set_inflight_fd(self.region)
         self.set_mem_table(self.memory)
         for index in range(self.num_queues):
             if index == len(self.queues):
@@ -459,7 +513,7 @@ class Front(VhostUser):
         ring = queue.ring
         user = self.memory.regions[0].user - self.memory.regions[0].gpa
         self.set_vring_num(index, ring.size)
-        self.set_vring_base(index, base)
+        self.set_vring_base(index, ring.used_idx() if base is None else base)
         self.set_vring_addr(index, ring.desc + user, ring.used_ring + user, ring.avail + user)
         self.set_vring_err(index, queue.err_fd)
         self.set_vring_call(index, queue.call_fd)

@@ -69,7 +69,7 @@ def test_offer(host, path):
         assert offered & F_PROTOCOL and offered & F_VERSION_1 and offered & F_EVENT_IDX
         assert peer.get_protocol_features() == sum(1 << bit for bit in (
             Proto.MQ, Proto.REPLY_ACK, Proto.BACKEND_REQ, Proto.CONFIG, Proto.RESET_DEVICE,
-            Proto.STATUS, Proto.LOG_SHMFD, Proto.CONFIGURE_MEM_SLOTS))
+            Proto.STATUS, Proto.LOG_SHMFD, Proto.CONFIGURE_MEM_SLOTS, Proto.INFLIGHT_SHMFD))
         assert peer.get_queue_num() == 1
     with VhostUser(host.socket("wide")) as peer:
         assert peer.get_queue_num() == 4

@@ -17,7 +17,7 @@ from lib.vhost_user import (F_PROTOCOL, F_VERSION_1, NEED_REPLY, VERSION, Front,
 PAGE = 4096
 ALL = 1 << Proto.MQ | 1 << Proto.REPLY_ACK | 1 << Proto.BACKEND_REQ | 1 << Proto.CONFIG | \
     1 << Proto.RESET_DEVICE | 1 << Proto.STATUS | 1 << Proto.LOG_SHMFD | \
-    1 << Proto.CONFIGURE_MEM_SLOTS
+    1 << Proto.CONFIGURE_MEM_SLOTS | 1 << Proto.INFLIGHT_SHMFD
 
 
 DISK = "virtio-blk,id=disk0,size=1M"
@@ -85,6 +85,10 @@ def config(offset, size, data=b"", flags=0):
     return struct.pack("<III", offset, size, flags) + data
 
 
+def inflight(num_bytes, offset=0, queues=1, size=1):
+    return struct.pack("<QQHHI", num_bytes, offset, queues, size, 0)
+
+
 # name, request, payload, number of descriptors, header flags, header size
 MALFORMED = [
     ("version 0", Req.GET_FEATURES, b"", 0, 0, None),
@@ -94,7 +98,6 @@ MALFORMED = [
     ("size of 4 GiB", Req.SET_FEATURES, u64(0), 0, VERSION, 0xffffffff),
     ("unknown request, over-long", 99, b"", 0, VERSION, 4097),
     ("unknown request, nobody is told", 99, b"", 0, VERSION, None),
-    ("reply that cannot be given", Req.GET_INFLIGHT_FD, bytes(24), 0, VERSION, None),
     ("short u64", Req.SET_FEATURES, bytes(4), 0, VERSION, None),
     ("long u64", Req.SET_PROTOCOL_FEATURES, bytes(12), 0, VERSION, None),
     ("payload where none is", Req.SET_OWNER, bytes(8), 0, VERSION, None),
@@ -121,6 +124,11 @@ MALFORMED = [
     ("configuration of 257 bytes", Req.GET_CONFIG, config(0, 257), 0, VERSION, None),
     ("configuration of 4 GiB", Req.GET_CONFIG, config(0, 0xffffffff), 0, VERSION, None),
     ("configuration size lies", Req.SET_CONFIG, config(0, 8, b"abcd"), 0, VERSION, None),
+    ("in-flight region asked for in short", Req.GET_INFLIGHT_FD, bytes(19), 0, VERSION, None),
+    ("in-flight region asked for at length", Req.GET_INFLIGHT_FD, bytes(25), 0, VERSION, None),
+    ("in-flight region asked for with one", Req.GET_INFLIGHT_FD, bytes(24), 1, VERSION, None),
+    ("in-flight region without its file", Req.SET_INFLIGHT_FD, inflight(64), 0, VERSION, None),
+    ("in-flight region with two files", Req.SET_INFLIGHT_FD, inflight(64), 2, VERSION, None),
     ("log without a descriptor", Req.SET_LOG_BASE, bytes(16), 0, VERSION, None),
     ("log with two", Req.SET_LOG_BASE, bytes(16), 2, VERSION, None),
     ("log of a u64", Req.SET_LOG_BASE, bytes(8), 1, VERSION, None),
@@ -203,6 +211,20 @@ REFUSED = [
      regions((0, PAGE, 0, 0), (PAGE - 1, 1, 1 << 20, 0)), 2),
     ("overlap of user addresses", Req.SET_MEM_TABLE,
      regions((0, PAGE, 0, 0), (1 << 20, PAGE, 1, 0)), 2),
+    ("in-flight region of 0 bytes", Req.SET_INFLIGHT_FD, inflight(0), 1),
+    ("in-flight region for no queue", Req.SET_INFLIGHT_FD, inflight(PAGE, queues=0), 1),
+    ("in-flight region for 2 queues of 1", Req.SET_INFLIGHT_FD, inflight(PAGE, queues=2), 1),
+    ("in-flight region for 65535 queues", Req.SET_INFLIGHT_FD, inflight(PAGE, queues=65535), 1),
+    ("in-flight region for rings of 0", Req.SET_INFLIGHT_FD, inflight(PAGE, size=0), 1),
+    ("in-flight region for rings of 32769", Req.SET_INFLIGHT_FD, inflight(PAGE, size=32769), 1),
+    ("in-flight region a byte short", Req.SET_INFLIGHT_FD, inflight(63), 1),
+    ("in-flight region short of a ring", Req.SET_INFLIGHT_FD, inflight(PAGE, size=256), 1),
+    ("in-flight region beyond its file", Req.SET_INFLIGHT_FD, inflight(PAGE + 1), 1),
+    ("in-flight region that begins there", Req.SET_INFLIGHT_FD, inflight(64, PAGE), 1),
+    ("in-flight region that wraps", Req.SET_INFLIGHT_FD, inflight(PAGE, 2**64 - PAGE), 1),
+    ("in-flight region of all ones", Req.SET_INFLIGHT_FD, inflight(2**64 - 1), 1),
+    ("in-flight region of 2^63", Req.SET_INFLIGHT_FD, inflight(2**63), 1),
+    ("in-flight region that lies askew", Req.SET_INFLIGHT_FD, inflight(64, 4), 1),
     ("ring of 0", Req.SET_VRING_NUM, state(0, 0), 0),
     ("ring of 3", Req.SET_VRING_NUM, state(0, 3), 0),
     ("ring of 65536", Req.SET_VRING_NUM, state(0, 65536), 0),
@@ -332,6 +354,23 @@ def test_connections_leave_nothing_behind(host, quiet):
             peer.send_raw(b"\1\0\0", [peer.sock.fileno()])
         with Front(host.socket("disk0")) as front:
             request(front)
+
+
+def test_inflight_regions_leave_nothing_behind(host, quiet):
+    with connect(host) as peer:
+        def some(count):
+            for i in range(count):
+                region = peer.get_inflight_fd(1, 1 << i % 8)
+                peer.set_inflight_fd(region)
+                if i % 3:
+                    peer.set_inflight_fd(region)
+                region.close()
+        some(10)
+        before = num_fds(host), heap_kib(host)
+        some(2000)
+        assert abs(num_fds(host) - before[0]) <= 1
+        if not os.environ.get("RINGSIDE_SANITIZED"):
+            assert heap_kib(host) <= before[1] + 512
 
 
 def test_who_does_not_read_its_answers(host, quiet, bystander):
