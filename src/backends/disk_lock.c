@@ -23,7 +23,7 @@
 #define LOCK_BYTES    8
 
 /* How long somebody else's lock is waited for, and how often it is tried meanwhile. */
-#define LOCK_WAIT_MS 1000
+#define LOCK_WAIT_MS 500
 #define LOCK_STEP_MS 5
 
 enum lock_perm { LOCK_PERM_READ, LOCK_PERM_WRITE, LOCK_PERM_WRITE_UNCHANGED, LOCK_PERM_RESIZE };

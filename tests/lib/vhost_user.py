@@ -419,7 +419,7 @@ class Queue:
             self.wait_call(end - time.monotonic())
 
     def wait_call(self, timeout=PATIENCE):
-        """Sleep until a call came, or for a moment: between a look and the re-arming of the call the
+        """Sleep until a call came, or a moment: between a look and the re-arming of the call the
         device may have finished."""
         if timeout <= 0:
             raise Timeout(f"queue {self.index}: nothing new is used")
