@@ -166,7 +166,10 @@ struct loop_polling loop_get_polling(const struct loop *loop);
 uint64_t loop_poll_adapt(
 	const struct loop_polling *polling, uint64_t poll_ns, uint64_t idle_ns, bool woken);
 
-/* Any thread, any time, wait-free. Messages of one thread arrive in the order they were posted. */
+/*
+ * Any thread, any time, wait-free. Messages of one thread arrive in the order they were posted. The
+ * loop has to be there until the call returns, which may be after the message has run.
+ */
 void loop_post(struct loop *loop, struct loop_post *post);
 
 #endif

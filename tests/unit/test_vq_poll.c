@@ -3,14 +3,17 @@
  * A queue on a loop that polls: chains without a kick, what the driver is asked for and when, and
  * that no chain is forgotten between looking and sleeping.
  */
-#include "vq_fixture.h"
+#include "packed_driver.h"
 
 #include <sched.h>
 
 #define LONG_NS	  (3600 * NSEC_PER_SEC)
-#define EVENT_IDX (1ull << 29)
+#define EVENT_IDX (1ull << VIRTIO_F_EVENT_IDX)
 
-static const uint64_t kinds[] = { 0, EVENT_IDX };
+static const uint64_t kinds[] = { 0, EVENT_IDX, PACKED, PACKED | EVENT_IDX };
+
+static struct pdriver d; /* of a packed ring */
+static uint16_t num_taken; /* from it */
 
 static void set_polling(struct loop *loop, uint64_t ns)
 {
@@ -28,25 +31,70 @@ static void rounds(struct fix *f)
 		loop_run_once(&f->loop, 1);
 }
 
+static void start_ring(struct fix *f, uint64_t features)
+{
+	fix_start_ring(f, 8, features);
+	pd_init(&d, f);
+	num_taken = 0;
+}
+
 static void start(struct fix *f, uint64_t features)
 {
-	fix_init(f, 8, features);
+	fix_init(f, 0, 0);
+	start_ring(f, features);
 	set_polling(&f->loop, LONG_NS);
 	rounds(f);
+}
+
+static bool is_packed(const struct fix *f)
+{
+	return f->vq->ops == &vq_packed_ops;
+}
+
+static bool packed_wants_kick(void)
+{
+	uint32_t raw = __atomic_load_n((uint32_t *)pd_device_event(&d), __ATOMIC_RELAXED);
+	struct vring_packed_event event;
+
+	memcpy(&event, &raw, sizeof(event));
+	if (le16_get(event.flags) == VRING_PACKED_EVENT_DESC)
+		return le16_get(event.off_wrap) == pd_off_wrap(&d, d.offered - 1);
+	return le16_get(event.flags) == VRING_PACKED_EVENT_ENABLE;
 }
 
 /* Would a driver kick for the chain that it just offered? */
 static bool wants_kick(struct fix *f)
 {
+	if (is_packed(f))
+		return packed_wants_kick();
 	if (f->vq->event_idx)
-		return avail_event(f) == (uint16_t)(f->avail_idx - 1);
-	return !(le16_get(used(f)->flags) & VRING_USED_F_NO_NOTIFY);
+		return le16toh(__atomic_load_n(&((le16 *)&used(f)->ring[f->num])->raw,
+			       __ATOMIC_RELAXED)) == (uint16_t)(f->avail_idx - 1);
+	return !(le16toh(__atomic_load_n(&used(f)->flags.raw, __ATOMIC_RELAXED)) &
+		 VRING_USED_F_NO_NOTIFY);
 }
 
 static void offer_one(struct fix *f)
 {
+	if (is_packed(f)) {
+		pd_offer_one(&d, (uint16_t)(d.offered % d.num), WRITE);
+		return;
+	}
 	set_desc(f, DESC_AT, 0, DATA_AT, 16, WRITE, 0);
-	offer(f, 0);
+	avail(f)->ring[f->avail_idx % f->num] = le16_make(0);
+	__atomic_store_n(&avail(f)->idx.raw, htole16(++f->avail_idx), __ATOMIC_RELEASE);
+}
+
+static uint16_t num_used(struct fix *f)
+{
+	uint32_t len;
+	uint16_t id;
+
+	if (!is_packed(f))
+		return le16toh(__atomic_load_n(&used(f)->idx.raw, __ATOMIC_ACQUIRE));
+	while (pd_take(&d, &id, &len))
+		num_taken++;
+	return num_taken;
 }
 
 static void test_chain_without_a_kick(void **state)
@@ -60,7 +108,7 @@ static void test_chain_without_a_kick(void **state)
 			offer_one(&f);
 			assert_false(wants_kick(&f));
 			rounds(&f);
-			assert_int_equal(used_idx(&f), n);
+			assert_int_equal(num_used(&f), n);
 		}
 		assert_int_equal(view(&f).counters.kicks, 0);
 		assert_true(view(&f).counters.polled_runs >= 20);
@@ -83,9 +131,9 @@ static void test_kicks_are_asked_for_when_polling_ends(void **state)
 		offer_one(&f);
 		assert_true(wants_kick(&f));
 		rounds(&f);
-		assert_int_equal(used_idx(&f), 1);
+		assert_int_equal(num_used(&f), 1);
 		kick(&f);
-		assert_int_equal(used_idx(&f), 2);
+		assert_int_equal(num_used(&f), 2);
 		/* A look for nothing is not counted as a wake-up for nothing. */
 		assert_int_equal(view(&f).counters.polled_runs, 1);
 		fix_deinit(&f);
@@ -127,7 +175,7 @@ static void test_chain_at_the_last_moment(void **state)
 			/* Who came last is asked first. */
 			if (!first)
 				loop_poll_add(&f.loop, &late.poll);
-			fix_start_ring(&f, 8, kinds[i]);
+			start_ring(&f, kinds[i]);
 			if (first)
 				loop_poll_add(&f.loop, &late.poll);
 			set_polling(&f.loop, LONG_NS);
@@ -141,7 +189,7 @@ static void test_chain_at_the_last_moment(void **state)
 			if (late.wants_kick)
 				kick(&f);
 			rounds(&f);
-			assert_int_equal(used_idx(&f), 2);
+			assert_int_equal(num_used(&f), 2);
 			loop_poll_del(&late.poll);
 			fix_deinit(&f);
 		}
@@ -169,10 +217,10 @@ static void test_out_of_supplies(void **state)
 	td->verdict = SERVE_DONE;
 	vq_resume(f.vq);
 	rounds(&f);
-	assert_int_equal(used_idx(&f), 1);
+	assert_int_equal(num_used(&f), 1);
 	offer_one(&f);
 	rounds(&f);
-	assert_int_equal(used_idx(&f), 2);
+	assert_int_equal(num_used(&f), 2);
 	fix_deinit(&f);
 }
 
@@ -192,13 +240,13 @@ static void test_stop_leaves_the_ring_asking(void **state)
 		offer_one(&f);
 		assert_true(wants_kick(&f));
 		rounds(&f);
-		assert_int_equal(used_idx(&f), 1);
+		assert_int_equal(num_used(&f), 1);
 		vdev_release(f.dev);
 		rounds(&f);
-		assert_int_equal(used_idx(&f), 2);
+		assert_int_equal(num_used(&f), 2);
 		offer_one(&f);
 		rounds(&f);
-		assert_int_equal(used_idx(&f), 3);
+		assert_int_equal(num_used(&f), 3);
 		fix_deinit(&f);
 	}
 }
@@ -214,10 +262,10 @@ static void test_broken_while_polled(void **state)
 	assert_true(f.dev->broken);
 	assert_null(f.vq->poll.loop);
 	fix_reset(&f);
-	fix_start_ring(&f, 8, 0);
+	start_ring(&f, 0);
 	offer_one(&f);
 	rounds(&f);
-	assert_int_equal(used_idx(&f), 1);
+	assert_int_equal(num_used(&f), 1);
 	fix_deinit(&f);
 }
 
@@ -243,7 +291,7 @@ static void test_held_while_polled(void **state)
 	fix_complete_held(&f);
 	rounds(&f);
 	assert_true(vdev_is_idle(f.dev));
-	assert_int_equal(used_idx(&f), 8);
+	assert_int_equal(num_used(&f), 8);
 	vdev_release(f.dev);
 	fix_deinit(&f);
 }
@@ -266,44 +314,29 @@ static uint32_t next_random(uint32_t *state)
 	return *state >> 16;
 }
 
-static bool all_used(struct driver *d)
-{
-	uint16_t idx = __atomic_load_n(&used(d->f)->idx.raw, __ATOMIC_ACQUIRE);
-
-	return le16toh(idx) == d->f->avail_idx;
-}
-
 static void *drive(void *arg)
 {
-	struct driver *d = arg;
-	struct fix *f = d->f;
+	struct driver *driver = arg;
+	struct fix *f = driver->f;
 	uint64_t one = 1, deadline;
 
-	for (unsigned int i = 0; i < CHAINS && !d->stuck; i++) {
-		uint16_t flags, event;
-		bool asked;
-
-		avail(f)->ring[f->avail_idx % f->num] = le16_make(0);
-		__atomic_store_n(&avail(f)->idx.raw, htole16(++f->avail_idx), __ATOMIC_SEQ_CST);
+	for (unsigned int i = 0; i < CHAINS && !driver->stuck; i++) {
+		offer_one(f);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		flags = __atomic_load_n(&used(f)->flags.raw, __ATOMIC_RELAXED);
-		event = __atomic_load_n(&((le16 *)&used(f)->ring[f->num])->raw, __ATOMIC_RELAXED);
-		asked = f->vq->event_idx ? le16toh(event) == (uint16_t)(f->avail_idx - 1)
-					 : !(le16toh(flags) & VRING_USED_F_NO_NOTIFY);
-		if (asked) {
-			d->num_kicks++;
-			d->stuck |= write(f->kick, &one, 8) != 8;
+		if (wants_kick(f)) {
+			driver->num_kicks++;
+			driver->stuck |= write(f->kick, &one, 8) != 8;
 		}
 		/* Each is waited for, so that each may be the one that nobody looks at. */
 		deadline = now_ns() + 30 * NSEC_PER_SEC;
-		while (!all_used(d) && !d->stuck) {
+		while (num_used(f) != (uint16_t)(i + 1) && !driver->stuck) {
 			sched_yield();
-			d->stuck = now_ns() > deadline;
+			driver->stuck = now_ns() > deadline;
 		}
-		for (uint32_t pause = next_random(&d->order) % 64; pause; pause--)
+		for (uint32_t pause = next_random(&driver->order) % 64; pause; pause--)
 			now_ns();
 	}
-	d->done = true;
+	driver->done = true;
 	return NULL;
 }
 
@@ -315,7 +348,7 @@ static void test_no_lost_wake_up(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		struct driver d = { .order = 1 };
+		struct driver driver = { .order = 1 };
 		uint32_t order = 7, round = 0;
 		struct vq_view v;
 		struct fix f;
@@ -324,12 +357,12 @@ static void test_no_lost_wake_up(void **state)
 		set_polling(&data_loop, 4000);
 		assert_int_equal(loop_thread_start(&data_loop, &err), 0);
 		fix_data_loop = &data_loop;
-		fix_init(&f, 8, kinds[i]);
-		set_desc(&f, DESC_AT, 0, DATA_AT, 16, WRITE, 0);
-		d.f = &f;
-		assert_int_equal(pthread_create(&d.thread, NULL, drive, &d), 0);
+		fix_init(&f, 0, 0);
+		start_ring(&f, kinds[i]);
+		driver.f = &f;
+		assert_int_equal(pthread_create(&driver.thread, NULL, drive, &driver), 0);
 		/* Long times for a while, then short ones, so that polling begins and ends. */
-		while (!d.done) {
+		while (!driver.done) {
 			struct loop_polling polling = {
 				.max_ns = limits[round++ % 16 < 8 ? 3 : next_random(&order) % 4],
 				.shrink = next_random(&order) % 3
@@ -338,14 +371,14 @@ static void test_no_lost_wake_up(void **state)
 			loop_set_polling(&data_loop, &polling);
 			loop_run_once(&f.loop, 1);
 		}
-		pthread_join(d.thread, NULL);
-		assert_false(d.stuck);
+		pthread_join(driver.thread, NULL);
+		assert_false(driver.stuck);
 		/* Published a moment after the driver saw the answer. */
 		while (vq_read_view(f.vq, &v) && v.counters.completed != CHAINS)
 			loop_run_once(&f.loop, 1);
-		print_message("# %u chains: %u kicks, %u found by polling\n", CHAINS, d.num_kicks,
-			(unsigned int)v.counters.polled_runs);
-		assert_true(v.counters.polled_runs > 0 && d.num_kicks > 0);
+		print_message("# %u chains: %u kicks, %u found by polling\n", CHAINS,
+			driver.num_kicks, (unsigned int)v.counters.polled_runs);
+		assert_true(v.counters.polled_runs > 0 && driver.num_kicks > 0);
 		fix_deinit(&f);
 		fix_data_loop = NULL;
 		loop_thread_join(&data_loop);

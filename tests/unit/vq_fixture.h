@@ -8,6 +8,7 @@
 #ifndef TESTS_VQ_FIXTURE_H
 #define TESTS_VQ_FIXTURE_H
 
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -313,16 +314,46 @@ static void fix_destroyed(struct vdev_wait *wait)
 	fix_is_destroyed = true;
 }
 
+struct fix_pass {
+	struct loop_post post;
+	sem_t passed;
+};
+
+static void fix_on_pass(struct loop_post *post)
+{
+	sem_post(&container_of(post, struct fix_pass, post)->passed);
+}
+
+/* Waits until another thread's loop is out of its last message to ours, which may then go. */
+static inline void fix_settle(struct loop *loop)
+{
+	struct fix_pass pass = { .post.fn = fix_on_pass };
+
+	if (!loop || !loop->has_thread)
+		return;
+	sem_init(&pass.passed, 0, 0);
+	loop_post(loop, &pass.post);
+	while (sem_wait(&pass.passed) < 0)
+		;
+	sem_destroy(&pass.passed);
+}
+
 static inline void fix_deinit(struct fix *f)
 {
 	struct vdev_wait wait = { .fn = fix_destroyed };
+	struct loop *loops[8] = { fix_data_loop };
+	unsigned int i;
 
+	for (i = 0; i + 1 < ARRAY_SIZE(loops) && i < f->dev->num_queues; i++)
+		loops[i + 1] = f->dev->queues[i].loop;
 	if (f->dev->cls == &test_class)
 		fix_complete_held(f);
 	fix_is_destroyed = false;
 	vdev_destroy(f->dev, &wait);
 	while (!fix_is_destroyed)
 		loop_run_once(&f->loop, 10);
+	for (i = 0; i < ARRAY_SIZE(loops); i++)
+		fix_settle(loops[i]);
 	loop_deinit(&f->loop);
 	gmem_unref(f->mem);
 	munmap(f->ram, RAM_END);
