@@ -11,7 +11,7 @@ set -eu
 build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev'
 demo='user-mode-linux busybox-static kmod'
 test="python3-pytest clang-format qemu-system-x86 qemu-utils $demo"
-ci='clang libclang-rt-14-dev'
+ci='clang libclang-rt-14-dev dpdk librte-meta-net librte-meta-mempool librte-meta-bus'
 ports='gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user'
 
 list=

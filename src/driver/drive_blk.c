@@ -83,6 +83,8 @@ static int check_range(struct drive *d, uint64_t capacity, struct err *err)
 {
 	uint64_t size = d->opts.size;
 
+	if (!capacity)
+		return err_set(err, -ENXIO, "%s: the disk has 0 bytes", d->opts.connect);
 	if (d->opts.offset % d->opts.bs)
 		return err_set(err, -EINVAL, "--offset %" PRIu64 ": expected a multiple of --bs %u",
 			d->opts.offset, d->opts.bs);

@@ -24,7 +24,7 @@ def image(tmp_path):
 
 @pytest.fixture
 def host(tmp_path, image):
-    with serve(tmp_path, f"virtio-blk,id=disk0,num-queues=4,filename={image}",
+    with serve(tmp_path, f"virtio-blk,id=disk0,num-queues=4,packed=on,in_order=on,filename={image}",
                f"virtio-blk,id=ro0,read-only=on,size=64M",
                f"virtio-serial,id=con0,chardev=file:{tmp_path / 'console'}",
                "virtio-rng,id=rng0", "virtio-blk,id=null0,size=64M") as host:
@@ -59,6 +59,15 @@ WAYS = (
     ("--iodepth", "4", "--bs", "512"),
     ("--iodepth", "16", "--queue-size", "16", "--indirect", "--event-idx", "on"),
     ("--iodepth", "8", "--fsync", "5"),
+    ("--packed",),
+    ("--packed", "--poll", "--iodepth", "32"),
+    ("--packed", "--iodepth", "32", "--queue-size", "97", "--no-indirect"),
+    ("--packed", "--iodepth", "32", "--queue-size", "33"),
+    ("--packed", "--iodepth", "8", "--queues", "4", "--threads", "2", "--event-idx", "off"),
+    ("--in-order", "--iodepth", "32"),
+    ("--in-order", "--iodepth", "32", "--no-indirect", "--poll"),
+    ("--packed", "--in-order", "--iodepth", "32"),
+    ("--packed", "--in-order", "--iodepth", "30", "--no-indirect", "--queue-size", "100"),
 )
 
 
@@ -74,6 +83,8 @@ def test_mixed_requests_are_verified(host, way):
     assert bool(said["sync"]["total_ios"]) == ("--fsync" in way)
     assert all(q["outstanding"] == 0 for q in said["queues"])
     assert said["device"]["indirect"] == ("--no-indirect" not in way)
+    assert said["device"]["ring"] == ("packed" if "--packed" in way else "split")
+    assert said["device"]["in-order"] == ("--in-order" in way)
     assert said["device"]["event-idx"] == ("off" not in way)
     if "--poll" not in way:
         assert total["calls"] > 0
@@ -214,6 +225,8 @@ REFUSED = (
     ("disk0", "blk", ("--queues", "5"), 1, "--queues 5: the back-end has 4"),
     ("disk0", "blk", ("--memory", "64k", "--iodepth", "64"), 1, "give more with --memory"),
     ("ro0", "blk", ("--rw", "randwrite"), 1, "the disk is read-only"),
+    ("ro0", "blk", ("--rw", "read", "--packed"), 1, "does not offer packed rings (RING_PACKED"),
+    ("ro0", "blk", ("--rw", "read", "--in-order"), 1, "leave --in-order out"),
     ("rng0", "blk", (), 1, "does not offer CONFIG"),
 )
 
