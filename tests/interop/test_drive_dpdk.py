@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`ringside drive --device net` against DPDK's vhost library: split and packed rings, in-order use of
-buffers, mergeable receive buffers."""
+"""`ringside drive --device net` against DPDK's vhost library: split and packed rings, in-order use
+of buffers, mergeable receive buffers."""
 import json
+import pathlib
 import shutil
 
 import pytest
@@ -18,6 +19,15 @@ WAYS = (
 )
 
 
+def listens(socket):
+    """Asked of the kernel: to connect would be a visit."""
+    for line in pathlib.Path("/proc/net/unix").read_text().splitlines():
+        words = line.split()
+        if words[-1] == str(socket) and words[3] == "00010000":
+            return True
+    return False
+
+
 @pytest.fixture(scope="module", params=("rxonly", "txonly"))
 def testpmd(request):
     program = shutil.which("dpdk-testpmd")
@@ -32,8 +42,7 @@ def testpmd(request):
                       f"--forward-mode={request.param}", "--total-num-mbufs=2048",
                       "--stats-period", "5"],
                      env={"XDG_RUNTIME_DIR": str(folder.path)}) as process:
-            wait_until(lambda: "Press enter" in process.text or not process.running(),
-                       "packet forwarding")
+            wait_until(lambda: listens(socket) or not process.running(), "its socket")
             if not process.running():
                 pytest.skip(f"dpdk-testpmd does not run here: {process.text[-300:]}")
             yield request.param, socket

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """User-mode Linux as a front-end of vhost-user sockets."""
-import functools
 import os
 import pathlib
 import subprocess
@@ -10,9 +9,7 @@ import pytest
 
 from lib.guest import Guest, images
 from lib.process import Process
-
-KERNEL = pathlib.Path("/usr/bin/linux.uml")
-
+from lib.uml import KERNEL, why_no_uml
 
 def memory_folder(num_bytes, other):
     """Where the guest's memory file is best: on tmpfs, if that has room to spare."""
@@ -21,18 +18,6 @@ def memory_folder(num_bytes, other):
     except OSError:
         return other
     return "/dev/shm" if info.f_bavail * info.f_frsize > 2 * num_bytes else other
-
-
-@functools.cache
-def why_no_uml():
-    """Why it cannot run on this machine; None where it can."""
-    if not KERNEL.exists():
-        return f"{KERNEL} is missing: package user-mode-linux is not installed"
-    # It traces its own processes, which some containers forbid.
-    trace_me = "import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)"
-    if subprocess.run([sys.executable, "-c", trace_me], check=False).returncode:
-        return "ptrace is not permitted here, and user-mode Linux needs it"
-    return None
 
 
 def require_uml():
