@@ -80,17 +80,17 @@ def migrate(source, qmp, target, during):
     assert final["status"] == "completed", final
 
 
-@pytest.mark.parametrize("queues", [2])
-def test_a_guest_moves(tmp_path, queues):
+@pytest.mark.parametrize("packed", ["off", "on"], ids=["split", "packed"])
+def test_a_guest_moves(tmp_path, packed):
     image = tmp_path / "image"
     image.write_bytes(random.Random(3).randbytes(STATIC_MIB * MIB) + bytes(SLOTS * SLOT))
     static = md5(image.read_bytes()[:STATIC_MIB * MIB])
     # Two writers that know of each other: QEMU hands the disk over when the guest stands still.
-    device = f"virtio-blk,id=disk0,filename={image},locking=off,num-queues={queues}"
+    device = f"virtio-blk,id=disk0,filename={image},locking=off,num-queues=2,packed={packed}"
     target = tmp_path / "migrate"
 
     def arguments(socket):
-        return vhost_user_blk(socket, num_queues=queues)
+        return vhost_user_blk(socket, num_queues=2, packed=packed)
 
     with serve(tmp_path, device) as here, serve(tmp_path, device) as there, \
             Wiretap(here.folder.path / "tap", here.socket("disk0")) as tap, \
@@ -112,6 +112,9 @@ def test_a_guest_moves(tmp_path, queues):
         requests = [message[1] for message in tap.messages[heard:] if message[0]]
         assert {Req.SET_LOG_BASE, Req.SET_FEATURES, Req.SET_VRING_ADDR} <= set(requests)
         moved.takes_over(source)
+        with there.qmp() as qmp:
+            features = qmp.command("x-query-virtio-status", path=DISK)["guest-features"]
+            assert any("RING_PACKED" in text for text in features["transports"]) == (packed == "on")
         reads = reads_of_the_disk(moved)
         assert moved.check(READ_STATIC).split()[0] == static
         # They came from memory, which is what was to be seen.

@@ -3,13 +3,14 @@
 device on it waits; the monitor and the other devices go on; nothing is lost when it thaws."""
 import os
 import shutil
+import struct
 import subprocess
 
 import pytest
 
 from lib.process import wait_until
 from lib.ringside import binary, serve
-from lib.vhost_user import Front
+from lib.vhost_user import Front, Req
 from lib.virtio import BLK_S_OK, BLK_T_OUT, Blk
 
 NEEDS = ("unshare", "nsenter", "losetup", "mount", "mkfs.ext4", "fsfreeze")
@@ -94,6 +95,31 @@ def test_unplug_waits_for_it(tmp_path, folder, aio):
                 assert disk.finish(request)[0] == BLK_S_OK
             assert qmp.event("DEVICE_DELETED")["data"] == {"path": BACKEND.format("disk0")}
             assert qmp.event("DEVICE_DELETED")["data"]["device"] == "disk0"
+
+
+def test_only_its_ring_and_its_front_end_wait(tmp_path, folder):
+    """GET_VRING_BASE is answered when the ring's requests are; the disk's other ring goes on."""
+    with serve(tmp_path, f"virtio-blk,id=disk0,filename={folder}/disk.img,num-queues=2",
+               "virtio-blk,id=disk1,size=1M") as host:
+        qmp = host.qmp()
+        with Front(host.socket("disk0"), queues=2) as front, Front(host.socket("disk1")) as other:
+            disk = Blk(front, 0)
+            with Frozen(folder, host) as frozen:
+                request = disk.start(BLK_T_OUT, 8, bytes(512))
+                wait_until(lambda: inuse(qmp, "disk0") == 1, "the request")
+                front.send(Req.GET_VRING_BASE, struct.pack("<II", 0, 0))
+                for _ in range(20):
+                    # Needs no storage.
+                    Blk(front, 1).get_id()
+                    Blk(other).read(0, 512)
+                    other.sync()
+                assert front.silent() and inuse(qmp, "disk0") == 1
+                frozen.thaw()
+                assert struct.unpack("<II", front.reply(Req.GET_VRING_BASE)) == (0, 1)
+            assert disk.finish(request)[0] == BLK_S_OK
+            # A place to go on from.
+            front.start_queue(0, 1)
+            assert disk.read(0, 512) == bytes(512)
 
 
 def test_stop_waits_for_it(tmp_path, folder):
