@@ -383,13 +383,16 @@ static int start_listening(struct vdev *dev, const struct vhost_user_config *cfg
 	return r;
 }
 
-int vhost_user_attach_fd(struct vdev *dev, int fd, struct err *err)
+int vhost_user_attach_fd(struct vdev *dev, int fd, bool inband, struct err *err)
 {
 	char address[16];
+	struct vhu *vhu;
 
 	(void)err;
 	snprintf(address, sizeof(address), "fd=%d", fd);
-	serve(new_vhu(dev, address), fd);
+	vhu = new_vhu(dev, address);
+	vhu->offers_inband = inband;
+	serve(vhu, fd);
 	return 0;
 }
 
@@ -410,11 +413,7 @@ int vhost_user_attach(struct vdev *dev, const struct vhost_user_config *cfg, str
 	if (host_spec_fd(cfg->connect, &fd)) {
 		/* A connection that was handed to us cannot be dialed again. */
 		fd = host_connect_unix(cfg->connect, err);
-		if (fd >= 0)
-			vhost_user_attach_fd(dev, fd, err);
-		if (fd >= 0)
-			((struct vhu *)dev->transport_opaque)->offers_inband = cfg->inband;
-		return MIN(fd, 0);
+		return fd < 0 ? fd : vhost_user_attach_fd(dev, fd, cfg->inband, err);
 	}
 	vhu = new_vhu(dev, cfg->connect);
 	vhu->offers_inband = cfg->inband;

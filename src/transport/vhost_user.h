@@ -30,8 +30,9 @@ int vhost_user_attach(struct vdev *dev, const struct vhost_user_config *cfg, str
 
 /*
  * Serves @fd (taken over, also on failure), a connected socket, as the only front-end that @dev
- * will see. For fd=N, for tests and for a guest whose end we hold ourselves. The rest is as above.
+ * will see. For fd=N, for tests and for a guest whose end we hold ourselves; @inband as in the
+ * configuration. The rest is as above.
  */
-int vhost_user_attach_fd(struct vdev *dev, int fd, struct err *err);
+int vhost_user_attach_fd(struct vdev *dev, int fd, bool inband, struct err *err);
 
 #endif

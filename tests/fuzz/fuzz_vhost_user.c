@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -165,9 +164,6 @@ static int lowest_free_fd(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int before = lowest_free_fd(), pair[2];
-	char spec[16];
-	/* All that can be offered is. */
-	const struct vhost_user_config config = { .connect = spec, .inband = true };
 	struct err err = { { 0 } };
 	struct loop loop;
 	struct vdev *dev;
@@ -178,8 +174,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
 	dev = vdev_new(&fuzz_class, NULL, &loop, &loop);
 	FUZZ_CHECK(vdev_realize(dev, &err) == 0);
-	snprintf(spec, sizeof(spec), "fd=%d", pair[0]);
-	FUZZ_CHECK(vhost_user_attach(dev, &config, &err) == 0);
+	/* All that can be offered is. */
+	FUZZ_CHECK(vhost_user_attach_fd(dev, pair[0], true, &err) == 0);
 	while (size >= PREFIX_BYTES) {
 		const uint8_t *prefix = data;
 		size_t len = MIN((size_t)(prefix[2] | prefix[3] << 8), size - PREFIX_BYTES);

@@ -110,7 +110,7 @@ static void rig_init(struct rig *rig, uint64_t protocol_features)
 	rig->dev = vdev_new(&test_class, "t0", &rig->loop, &rig->loop);
 	assert_int_equal(vdev_realize(rig->dev, &err), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	assert_int_equal(vhost_user_attach_fd(rig->dev, pair[1], &err), 0);
+	assert_int_equal(vhost_user_attach_fd(rig->dev, pair[1], false, &err), 0);
 	rig->front = pair[0];
 	rig->channel = -1;
 	send_message(rig, VHU_SET_FEATURES, &features, sizeof(features), -1);
