@@ -87,6 +87,30 @@ def test_protocol_features_are_acked_under_the_bits_they_set(path):
         peer.sync()
 
 
+def test_what_was_not_offered_stays_off(host, path):
+    """All bits there are, and more."""
+    start = len(host.process.text)
+    with VhostUser(path) as peer:
+        offered = peer.get_protocol_features()
+        assert not offered & ~sum(1 << bit for bit in Proto)
+        peer.set_protocol_features((1 << 32) - 1 & ~(1 << Proto.INBAND_NOTIFICATIONS))
+        peer.send(Req.VRING_KICK, struct.pack("<II", 0, 0), flags=VERSION | NEED_REPLY)
+        assert struct.unpack("<Q", peer.reply(Req.VRING_KICK))[0]
+        assert "that were not offered" in host.process.text[start:]
+
+
+def test_reset_owner_disables_all_rings(host):
+    with Front(host.socket("wide"), queues=2) as front:
+        read_sector(front, 1)
+        front.reset_owner()
+        head = front.queues[1].ring.add([(front.memory.alloc(16), 16, False)])
+        front.queues[1].kick(force=True)
+        front.sync()
+        assert front.get_vring_base(1) == 1
+        front.start_queue(1, 1)
+        front.queues[1].wait([head])
+
+
 def test_message_in_pieces(path):
     with VhostUser(path) as peer:
         for byte in struct.pack("<III", Req.GET_QUEUE_NUM, VERSION, 0):
