@@ -337,6 +337,15 @@ static int num_waiting(struct json_object *queue)
 	return (uint16_t)(json_object_get_int64(shadow) - json_object_get_int64(last));
 }
 
+/* Such a ring's driver counts nothing: how many wait is known to nobody. */
+static bool is_packed(const struct show *show, unsigned int queue)
+{
+	static const char prefix[] = "packed ring";
+
+	return !strncmp(sources_queue_note(show->sources, queue, "shadow-avail-idx"), prefix,
+		strlen(prefix));
+}
+
 void show_queue(
 	const struct show *show, const char *path, unsigned int queue, struct json_object *reply)
 {
@@ -351,7 +360,10 @@ void show_queue(
 	if (*sources_queue_note(show->sources, queue, "thread"))
 		text_line(&show->out, TEXT_PLAIN, "  %s",
 			sources_queue_note(show->sources, queue, "thread"));
-	if (waiting >= 0)
+	if (is_packed(show, queue))
+		text_line(&show->out, TEXT_DIM, "  %s taken by the device and not answered",
+			show_member(reply, "inuse"));
+	else if (waiting >= 0)
 		text_line(&show->out, TEXT_DIM,
 			"  %d made available and not taken by the device, %s taken and not "
 			"answered",

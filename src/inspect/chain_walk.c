@@ -25,10 +25,10 @@ void walk_chain_free(struct walk_chain *chain)
 	*chain = (struct walk_chain){ 0 };
 }
 
-static int peek_desc(const struct gmem *mem, uint64_t gpa, struct walk_desc *ret)
+static int peek_desc(const struct walk_ring *ring, uint64_t gpa, struct walk_desc *ret)
 {
 	struct vring_desc raw;
-	int r = gmem_peek(mem, gpa, &raw, sizeof(raw));
+	int r = gmem_peek(ring->mem, gpa, &raw, sizeof(raw));
 
 	if (r < 0)
 		return r;
@@ -36,6 +36,11 @@ static int peek_desc(const struct gmem *mem, uint64_t gpa, struct walk_desc *ret
 	ret->len = le32_get(raw.len);
 	ret->flags = le16_get(raw.flags);
 	ret->next = le16_get(raw.next);
+	/* The formats' descriptors differ in this alone. */
+	if (ring->packed) {
+		ret->flags = le16_get(raw.next);
+		ret->next = le16_get(raw.flags);
+	}
 	return 0;
 }
 
@@ -90,7 +95,7 @@ static int walk_table(const struct walk_ring *ring, const struct walk_desc *oute
 				"Queue %u: the indirect table of descriptor %u has a loop at its "
 				"entry %u",
 				ring->queue, outer_index, i);
-		r = peek_desc(ring->mem, outer->addr + (uint64_t)i * sizeof(struct vring_desc), &d);
+		r = peek_desc(ring, outer->addr + (uint64_t)i * sizeof(struct vring_desc), &d);
 		if (r < 0)
 			return err_set(err, r,
 				"Cannot map indirect buffer: queue %u, entry %u of the table of "
@@ -128,7 +133,7 @@ static int walk_ring(const struct walk_ring *ring, uint16_t head, bool follow,
 			return err_set(err, -ELOOP,
 				"Queue %u: the chain of head %u has a loop at descriptor %u",
 				ring->queue, head, i);
-		r = peek_desc(ring->mem, ring->desc + (uint64_t)i * sizeof(struct vring_desc), &d);
+		r = peek_desc(ring, ring->desc + (uint64_t)i * sizeof(struct vring_desc), &d);
 		if (r < 0)
 			return err_set(err, r,
 				"Cannot map descriptor ring: queue %u, descriptor %u of the area "
@@ -165,6 +170,81 @@ int walk_chain(const struct walk_ring *ring, uint16_t head, bool follow, struct 
 			" of %u descriptors wraps around",
 			ring->queue, ring->desc, ring->num);
 	r = walk_ring(ring, head, follow, ret, err);
+	if (r < 0)
+		walk_chain_free(ret);
+	return r;
+}
+
+/* All entries; of their flags only WRITE means something, and nothing is wrong with the others. */
+static int walk_packed_table(const struct walk_ring *ring, const struct walk_desc *outer,
+	uint32_t outer_index, struct walk_chain *chain, struct err *err)
+{
+	uint32_t n = outer->len / sizeof(struct vring_packed_desc), i;
+	int r = check_table(ring, outer, outer_index, err);
+
+	for (i = 0; !r && i < n; i++) {
+		struct walk_desc d;
+
+		r = peek_desc(
+			ring, outer->addr + (uint64_t)i * sizeof(struct vring_packed_desc), &d);
+		if (r < 0)
+			return err_set(err, r,
+				"Cannot map indirect buffer: queue %u, entry %u of the table of "
+				"descriptor %u at 0x%" PRIx64 " of %u bytes %s",
+				ring->queue, i, outer_index, outer->addr, outer->len,
+				walk_peek_error(r));
+		r = add_desc(ring, chain, &d, i, err);
+	}
+	return r;
+}
+
+static int walk_packed_ring(const struct walk_ring *ring, uint32_t pos, uint32_t max, bool follow,
+	struct walk_chain *chain, uint16_t *ret_id, struct err *err)
+{
+	struct walk_desc d;
+	uint32_t n = 0;
+	int r;
+
+	do {
+		if (n == max)
+			return err_set(err, -EPROTO,
+				"Queue %u: the chain goes on at descriptor %u, after all %u that "
+				"the driver may have made available",
+				ring->queue, pos, max);
+		r = peek_desc(
+			ring, ring->desc + (uint64_t)pos * sizeof(struct vring_packed_desc), &d);
+		if (r < 0)
+			return err_set(err, r,
+				"Cannot map descriptor ring: queue %u, descriptor %u of the area "
+				"at 0x%" PRIx64 " %s",
+				ring->queue, pos, ring->desc, walk_peek_error(r));
+		if (n && (d.flags & VRING_DESC_F_INDIRECT))
+			return err_set(err, -EPROTO,
+				"Queue %u: descriptor %u is INDIRECT within a list", ring->queue,
+				pos);
+		*ret_id = d.next;
+		if ((d.flags & VRING_DESC_F_INDIRECT) && follow)
+			return walk_packed_table(ring, &d, pos, chain, err);
+		r = add_desc(ring, chain, &d, pos, err);
+		n++;
+		pos = pos + 1 < ring->num ? pos + 1 : 0;
+	} while (!r && (d.flags & VRING_DESC_F_NEXT) && !(d.flags & VRING_DESC_F_INDIRECT));
+	return r;
+}
+
+int walk_packed_chain(const struct walk_ring *ring, uint16_t pos, uint32_t max, bool follow,
+	struct walk_chain *ret, uint16_t *ret_id, struct err *err)
+{
+	int r;
+
+	*ret = (struct walk_chain){ 0 };
+	if (!range_inside(
+		    ring->desc, (uint64_t)ring->num * sizeof(struct vring_packed_desc), UINT64_MAX))
+		return err_set(err, -EFAULT,
+			"Cannot map descriptor ring: queue %u, the area at 0x%" PRIx64
+			" of %u descriptors wraps around",
+			ring->queue, ring->desc, ring->num);
+	r = walk_packed_ring(ring, pos, max, follow, ret, ret_id, err);
 	if (r < 0)
 		walk_chain_free(ret);
 	return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A chain of a split ring as it lies in guest memory, read for inspection: nothing is written,
+ * A chain of a ring as it lies in guest memory, read for inspection: nothing is written,
  * broken or aborted, whatever lies there. Memory is read through gmem_peek() only. Main loop.
  */
 #ifndef INSPECT_CHAIN_WALK_H
@@ -12,7 +12,8 @@
 struct walk_desc {
 	uint64_t addr; /* guest-physical */
 	uint32_t len; /* bytes */
-	uint16_t flags, next;
+	uint16_t flags;
+	uint16_t next; /* packed: the buffer id */
 };
 
 /* The descriptors of one chain, in chain order. Zero-initialised it is empty. */
@@ -26,6 +27,7 @@ struct walk_ring {
 	unsigned int queue; /* for sentences */
 	uint64_t desc; /* descriptor area, guest-physical */
 	uint32_t num; /* descriptors in it, not 0 */
+	bool packed;
 };
 
 /*
@@ -37,6 +39,13 @@ struct walk_ring {
  */
 int walk_chain(const struct walk_ring *ring, uint16_t head, bool follow, struct walk_chain *ret,
 	struct err *err);
+/*
+ * The same for a packed ring, from position @pos on, below num: descriptors follow each other while
+ * NEXT is set, around the ring's end and @max at most, a table's entries to its end. Of the last
+ * descriptor in the ring the buffer id.
+ */
+int walk_packed_chain(const struct walk_ring *ring, uint16_t pos, uint32_t max, bool follow,
+	struct walk_chain *ret, uint16_t *ret_id, struct err *err);
 /* Idempotent. */
 void walk_chain_free(struct walk_chain *chain);
 

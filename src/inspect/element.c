@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finds an element and reads it. The queue's loop goes on meanwhile: what we read belongs to the
- * device for sure only while nothing was given back to the driver, so the used index in memory is
- * read before and after, and all of it is read again where it moved. Where it never stands still,
- * indirect tables are not followed.
+ * Finds an element of a split ring and reads it. The queue's loop goes on meanwhile: what we read
+ * belongs to the device for sure only while nothing was given back to the driver, so the used index
+ * in memory is read before and after, and all of it is read again where it moved. Where it never
+ * stands still, indirect tables are not followed.
  */
 #include "inspect/element.h"
 
@@ -12,21 +12,37 @@
 
 #include "virtio/vring.h"
 
-/* How often to look for a moment in which the used index stands still. */
-#define ELEMENT_TRIES 64
-
 /* What the two sides said at one moment. */
 struct moment {
 	struct vq_view view;
 	uint16_t avail_flags, avail_idx, used_flags, used_idx;
 };
 
+/* Where an idle queue will go on, in the format that its driver chose. */
+static void view_idle(struct vq *vq, struct vq_view *ret)
+{
+	uint16_t avail = vq->cfg.next_avail, used = vq->cfg.next_used;
+
+	if (vq_format(vq->dev) != &vq_packed_ops) {
+		ret->packed = false;
+		ret->last_avail_idx = avail;
+		return;
+	}
+	if (!vq->cfg.has_base)
+		avail = used = VRING_PACKED_START;
+	ret->packed = true;
+	ret->last_avail_idx = ret->shadow_avail_idx = avail & VRING_PACKED_POS;
+	ret->avail_wrap = avail & VRING_PACKED_WRAP;
+	ret->used_idx = used & VRING_PACKED_POS;
+	ret->used_wrap = used & VRING_PACKED_WRAP;
+}
+
 bool element_view(struct vq *vq, struct vq_view *ret)
 {
 	bool whole = vq_read_view(vq, ret);
 
 	if (vq->state == VQ_IDLE)
-		ret->last_avail_idx = vq->cfg.next_avail;
+		view_idle(vq, ret);
 	return whole;
 }
 
@@ -145,6 +161,7 @@ static int read_at(struct vq *vq, const struct moment *m, const uint16_t *index,
 		&ret->head, err);
 	if (r < 0)
 		return r;
+	ret->ring = ret->head;
 	ret->owned = waits || (ret->head < ring.num && vq_read_inflight(vq, ret->head, &inflight));
 	r = walk_chain(&ring, ret->head, ret->owned && follow, &ret->chain, err);
 	if (r < 0 && !ret->owned)
@@ -190,6 +207,8 @@ int element_read(struct vq *vq, const uint16_t *index, struct element *ret, stru
 	*ret = (struct element){ 0 };
 	if (!vq->dev->mem || !(vq->cfg.desc | vq->cfg.driver | vq->cfg.device))
 		return err_set(err, -ENXIO, "Region caches not initialized");
+	if (vq_format(vq->dev) == &vq_packed_ops)
+		return element_read_packed(vq, index, ret, err);
 	for (int tries = 1;; tries++) {
 		struct err walk_err = { 0 };
 		/* A used index that nobody moves and that is not ours is the driver's own doing. */

@@ -122,6 +122,50 @@ static char *thread_note(const struct where *w)
 	return xasprintf("served by thread %s (%d)", loop->name, atomic_load(&loop->tid));
 }
 
+static char *wrap_note(bool packed, bool wrap)
+{
+	if (!packed)
+		return xstrdup("the device's own, as of its last batch");
+	return xasprintf("packed ring: a position, at which the wrap counter is %d; the device's "
+			 "own, as of its last batch",
+		wrap);
+}
+
+static char *last_avail_note(const struct where *w)
+{
+	return wrap_note(w->view.packed, w->view.avail_wrap);
+}
+
+static char *used_note(const struct where *w)
+{
+	return wrap_note(w->view.packed, w->view.used_wrap);
+}
+
+static char *shadow_note(const struct where *w)
+{
+	return xstrdup(w->view.packed ? "packed ring: last-avail-idx; its driver writes no index"
+				      : "the driver's index as the device last read it");
+}
+
+static char *element_index_note(const struct where *w)
+{
+	return w->view.packed ? xstrdup("packed ring: the buffer id") : NULL;
+}
+
+static char *element_avail_note(const struct where *w)
+{
+	return w->view.packed ? xstrdup("packed ring: the driver's event suppression area, idx "
+					"being its off_wrap; ring is the element's position")
+			      : NULL;
+}
+
+static char *element_used_note(const struct where *w)
+{
+	return w->view.packed ? xstrdup("packed ring: the device's event suppression area, idx "
+					"being its off_wrap")
+			      : NULL;
+}
+
 static const struct row status_rows[] = {
 	{ "name", NULL, NULL },
 	{ "device-id", NULL, NULL },
@@ -155,17 +199,17 @@ static const struct row queue_rows[] = {
 	{ "vring-desc", from_ring_config, NULL },
 	{ "vring-avail", from_ring_config, NULL },
 	{ "vring-used", from_ring_config, NULL },
-	{ "last-avail-idx", from_view, "the device's own, as of its last batch" },
-	{ "shadow-avail-idx", from_view, "the driver's index as the device last read it" },
-	{ "used-idx", from_view, "the device's own, as of its last batch" },
+	{ "last-avail-idx", from_view, NULL, last_avail_note },
+	{ "shadow-avail-idx", from_view, NULL, shadow_note },
+	{ "used-idx", from_view, NULL, used_note },
 	{ "signalled-used", from_view, NULL },
 	{ "signalled-used-valid", from_view, NULL },
 	{ "thread", NULL, NULL, thread_note },
 	{ "element.name", NULL, NULL },
-	{ "element.index", from_memory, NULL },
+	{ "element.index", from_memory, NULL, element_index_note },
 	{ "element.descs", from_memory, NULL },
-	{ "element.avail", from_memory, NULL },
-	{ "element.used", from_memory, NULL },
+	{ "element.avail", from_memory, NULL, element_avail_note },
+	{ "element.used", from_memory, NULL, element_used_note },
 };
 
 /* The notes that depend on the answer. */

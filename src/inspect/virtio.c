@@ -215,8 +215,6 @@ int inspect_queue_element(struct qom_object *root, const char *path, uint16_t qu
 	vq = find_queue(dev, queue, err);
 	if (!vq)
 		return -EINVAL;
-	if (virtio_features_has(&dev->driver_features, VIRTIO_F_RING_PACKED))
-		return err_set(err, -EOPNOTSUPP, "Packed ring not supported");
 	r = element_read(vq, index, &element, err);
 	if (r < 0)
 		return r;
@@ -229,7 +227,7 @@ int inspect_queue_element(struct qom_object *root, const char *path, uint16_t qu
 	e->avail = xnew(struct VirtioRingAvail);
 	e->avail->flags = element.avail_flags;
 	e->avail->idx = element.avail_idx;
-	e->avail->ring = element.head;
+	e->avail->ring = element.ring;
 	e->used = xnew(struct VirtioRingUsed);
 	e->used->flags = element.used_flags;
 	e->used->idx = element.used_idx;

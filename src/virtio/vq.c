@@ -19,6 +19,7 @@
 #include "virtio/vdev.h"
 #include "virtio/vq_inflight.h"
 #include "virtio/vq_internal.h"
+#include "virtio/vring.h"
 
 #define FD_UNCHANGED (-2)
 
@@ -92,6 +93,7 @@ void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_d
 	vq->loop = loop;
 	vq->stopping = true;
 	vq->cfg.num = num_default;
+	vq->packed.last_head = VRING_PACKED_WRAP;
 	vq->call_fd = vq->kick_fd = vq->err_fd = -1;
 	vq->next_call_fd = vq->next_kick_fd = FD_UNCHANGED;
 	vq->kick.fn = vq_on_kick;
@@ -129,6 +131,7 @@ void vq_reset_config(struct vq *vq)
 	vq->signalled_used = 0;
 	vq->signalled_used_valid = false;
 	vq->ops = NULL;
+	vq->packed.last_head = VRING_PACKED_WRAP;
 	if (vq->ledger)
 		vq_ledger_forget(vq);
 	vq_publish(vq);
