@@ -9,9 +9,9 @@ import pytest
 
 from lib.memory import Memory
 from lib.process import PATIENCE, wait_until
-from lib.split_ring import AVAIL_NO_INTERRUPT, INDIRECT, NEXT, WRITE
+from lib.split_ring import INDIRECT, NEXT, WRITE
 from lib.vhost_user import (ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, Closed,
-                            Proto, signalled)
+                            Proto, Refused, signalled)
 from lib.virtio import BLK_S_OK, BLK_T_GET_ID, BLK_T_IN, SECTOR, Blk, rng_read
 
 MIB = 1 << 20
@@ -39,19 +39,17 @@ def flag_names(status):
 
 
 def settled(qmp, device, at):
-    """The queue's status, once it shows that `at` chains came and went: its owner shows a batch to
-    the driver first, and publishes it for us right after."""
+    """The queue's status, once both its indices are there: its owner shows a batch to the driver
+    first, and publishes it for us right after."""
     def look():
         shown = queue_of(qmp, device)
-        return shown if shown["last-avail-idx"] == shown["used-idx"] == at & 0xffff else None
+        return shown if shown["last-avail-idx"] == shown["used-idx"] == at else None
 
-    return wait_until(look, f"index {at & 0xffff} of {device}")
+    return wait_until(look, f"index {at} of {device}")
 
 
-@pytest.mark.parametrize("size", [1 << n for n in range(11)] + [32768])
-def test_sizes(start, way, size):
+def fill_twice(host, way, size):
     """Every slot at once, twice around, and the size that the device shows."""
-    host = start("virtio-rng,id=r")
     with way.connect(host.socket("r"), size=size) as front:
         queue, gpa = front.queues[0], front.memory.alloc(size)
         for _ in range(2):
@@ -59,7 +57,96 @@ def test_sizes(start, way, size):
             queue.ring.publish()
             queue.kick()
             assert [used.len for used in queue.wait(heads)] == [1] * size
-        assert settled(host.qmp(), "r", 2 * size)["vring-num"] == size
+        at = queue.ring.index(2 * size)
+        assert settled(host.qmp(), "r", at)["vring-num"] == size
+
+
+@pytest.mark.parametrize("size", [1 << n for n in range(11)] + [32768])
+def test_sizes(start, way, size):
+    fill_twice(start("virtio-rng,id=r"), way, size)
+
+
+@pytest.mark.parametrize("size", [3, 5, 100, 999, 32767])
+def test_sizes_that_are_no_power_of_two(start, packed_way, size):
+    fill_twice(start("virtio-rng,id=r"), packed_way, size)
+
+
+def test_packed_indices_wrap(start, packed_way, image):
+    """Chains of one to three descriptors across the end of a ring of a prime size, from its
+    beginning and from where other back-ends have brought it; one says no used half of the base."""
+    host = start(f"virtio-blk,id=d,filename={image}")
+    data = image.read_bytes()
+    with packed_way.connect(host.socket("d"), size=61) as front:
+        disk, ring = Blk(front, indirect=packed_way.indirect), front.queues[0].ring
+        for place, mask in ((0, 0xffffffff), (0, 0xffff), (61, 0xffffffff), (7, 0xffff),
+                            (61 * 5 + 60, 0xffffffff), (61 * 8, 0xffff)):
+            front.get_vring_base(0)
+            ring.reset()
+            ring.move_to(place)
+            # The last round's answers lie there.
+            if place >= 61:
+                ring.memory.set_le(ring.desc + 14, 2, 0x8080 if ring.wrap(place - 61) else 0)
+            front.start_queue(0, ring.base() & mask)
+            order = random.Random(place)
+            for _ in range(300):
+                flying = [(n, disk.start(BLK_T_IN, n, length=SECTOR))
+                          for n in order.sample(range(100), order.randrange(1, 20))]
+                order.shuffle(flying)
+                for n, request in flying:
+                    assert disk.finish(request)[1] == data[n * SECTOR:][:SECTOR]
+            assert front.get_vring_base(0) == ring.base()
+            assert ring.offered > place + 300
+            front.start_queue(0, ring.base())
+
+
+def test_bases_that_mean_the_beginning(start, packed_way):
+    """What QEMU, DPDK and user-mode Linux say of a packed ring that is new."""
+    host = start("virtio-rng,id=r")
+    for base in (0x80008000, 0x00008000, 0):
+        with packed_way.connect(host.socket("r"), size=8, start=False) as front:
+            front.start(base)
+            for _ in range(20):
+                assert rng_read(front, 8)
+            assert front.get_vring_base(0) == front.queues[0].ring.base()
+
+
+def test_bases_that_cannot_be(start, packed_way):
+    host = start("virtio-rng,id=r")
+    for base in (0x80088008, 0x7fff7fff, 0x80010003, 0x80018000):
+        with packed_way.connect(host.socket("r"), size=8, start=False) as front:
+            with pytest.raises(Refused):
+                front.start(base)
+            assert select.select([front.queues[0].err_fd], [], [], PATIENCE)[0], hex(base)
+            assert "NEEDS_RESET" in flag_names(status_of(host.qmp(), "r"))
+
+
+def test_enabled_rings_are_frozen(start, way, image):
+    """Another size or place for a ring that runs is refused, whoever asks; it goes on."""
+    host = start(f"virtio-blk,id=d,filename={image}")
+    with way.connect(host.socket("d"), size=16) as front:
+        ring, user = front.queues[0].ring, front.memory.regions[0].user
+        disk = Blk(front, indirect=way.indirect)
+        areas = [at + user for at in (ring.desc, ring.used_ring, ring.avail)]
+        refused = [lambda: front.set_vring_num(0, 8)] + [
+            lambda n=n: front.set_vring_addr(0, *(at + 64 * (k == n) for k, at in enumerate(areas)))
+            for n in range(3)]
+        for attempt in refused:
+            with pytest.raises(Refused):
+                attempt()
+            assert disk.read(0, SECTOR) == image.read_bytes()[:SECTOR]
+        # What changes nothing is nothing.
+        front.set_vring_num(0, 16)
+        front.set_vring_addr(0, *areas)
+        assert disk.read(1, SECTOR) == image.read_bytes()[SECTOR:2 * SECTOR]
+        # Stopped, it may be anything: a new start in half the size.
+        front.get_vring_base(0)
+        ring.reset()
+        front.set_vring_num(0, 8)
+        ring.size, ring.free = 8, list(range(8))
+        front.start_queue(0)
+        for _ in range(20):
+            assert disk.read(1, SECTOR) == image.read_bytes()[SECTOR:2 * SECTOR]
+        assert queue_of(host.qmp(), "d")["vring-num"] == 8
 
 
 @pytest.mark.parametrize("size", [2, 4, 64, 1024])
@@ -74,13 +161,13 @@ def test_disk_on_sizes(start, way, image, size):
 
 
 @pytest.mark.parametrize("base", [0, 65530], ids=["from 0", "from 65530"])
-def test_indices_wrap(start, way, image, base):
+def test_indices_wrap(start, split_way, image, base):
     """Over 65535 again and again, in batches that do not divide it; the disk may answer out of
     order, and each head comes back once a batch."""
     host = start(f"virtio-blk,id=d,filename={image}")
     data = image.read_bytes()
     size, batch, total = 256, 85, 4 * 65536
-    with way.connect(host.socket("d"), size=size) as front:
+    with split_way.connect(host.socket("d"), size=size) as front:
         queue = front.queues[0]
         ring, memory = queue.ring, front.memory
         # As after a migration: another back-end has brought the ring this far.
@@ -93,7 +180,7 @@ def test_indices_wrap(start, way, image, base):
             head = memory.put(struct.pack("<IIQ", BLK_T_IN, 0, n))
             answer = memory.alloc(SECTOR + 1, 1)
             chain = [(head, 16, 0), (answer, SECTOR + 1, WRITE)]
-            if way.indirect:
+            if split_way.indirect:
                 table = memory.alloc(32)
                 ring.set_desc(0, *chain[0][:2], NEXT, 1, table=table)
                 ring.set_desc(1, *chain[1], table=table)
@@ -108,7 +195,7 @@ def test_indices_wrap(start, way, image, base):
             for n in order:
                 ring.set_avail(at, n)
                 at += 1
-            if way.event_idx:
+            if split_way.event_idx:
                 ring.set_used_event(at - 1 & 0xffff)
             ring.set_avail_idx(at)
             queue.kick(force=True)
@@ -123,7 +210,7 @@ def test_indices_wrap(start, way, image, base):
                 for n, answer in enumerate(requests):
                     assert memory.read(answer, SECTOR + 1) == \
                         data[n * SECTOR:(n + 1) * SECTOR] + bytes([BLK_S_OK])
-        settled(host.qmp(), "d", at)
+        settled(host.qmp(), "d", at & 0xffff)
         assert front.get_vring_base(0) == at & 0xffff
 
 
@@ -160,26 +247,23 @@ def test_calls_come_and_can_be_held_back(start, way):
             assert len(ring.take_used()) == 1
 
         # Not wanted, by the flag or by an index that is far away.
-        if way.event_idx:
-            ring.set_used_event(ring.last_used + 1000 & 0xffff)
-        else:
-            ring.set_avail_flags(AVAIL_NO_INTERRUPT)
+        ring.hold_calls()
         for _ in range(5):
-            before = ring.used_idx()
+            before = ring.num_used()
             ring.add([(gpa, 64, True)])
             queue.kick()
-            wait_until(lambda: ring.used_idx() != before, "an answer", interval=0)
+            wait_until(lambda: ring.num_used() != before, "an answer", interval=0)
         front.sync()
         # The ring is quiet and the device's loop has been around: stop it to be sure.
-        front.get_vring_base(0)
+        base = front.get_vring_base(0)
         assert not signalled(queue.call_fd)
-        front.start_queue(0, ring.avail_idx)
+        front.start_queue(0, base)
         ring.take_used()
         signalled(queue.call_fd)
 
         # Wanted after the third of five.
         if way.event_idx:
-            ring.set_used_event(ring.last_used + 2 & 0xffff)
+            ring.call_after(3)
             for _ in range(5):
                 ring.add([(gpa, 64, True)], publish=False)
             ring.publish()
@@ -212,9 +296,9 @@ def test_start_stop_and_go_on(start, way, image):
             flying = [disk.start(BLK_T_IN, n, length=SECTOR * 16) for n in range(8)]
             base = front.get_vring_base(0)
             # All that was taken has been answered.
-            assert base == ring.used_idx()
+            assert base == ring.base()
             left = [disk.start(BLK_T_IN, n, length=SECTOR) for n in range(3)]
-            assert ring.used_idx() == base
+            assert ring.base() == base
             front.start_queue(0, base)
             for n, request in enumerate(flying):
                 assert disk.finish(request)[1] == data[n * SECTOR:(n + 16) * SECTOR], round_number
@@ -282,7 +366,7 @@ def test_nothing_runs_before_it_is_told_to(start, way):
         head = queue.ring.add([(gpa, 8, True)])
         queue.kick(force=True)
         front.sync()
-        assert queue.ring.used_idx() == 0
+        assert queue.ring.num_used() == 0
         if way.status:
             front.set_status(negotiated | DRIVER_OK)
         else:
@@ -361,13 +445,40 @@ def bad_nested_table(ring):
     return 1
 
 
+def bad_id(ring):
+    ring.set_desc(0, 0x1000, 16, 0, buffer_id=ring.size)
+
+
+def bad_largest_id(ring):
+    ring.set_desc(0, 0x1000, 16, WRITE, buffer_id=0xffff)
+
+
+def bad_endless_chain(ring):
+    for n in range(ring.size):
+        ring.set_desc(n, 0x1000, 16, NEXT)
+
+
+def bad_table_in_a_list(ring):
+    ring.set_desc(1, 0x1000, 16, INDIRECT)
+    ring.set_desc(0, 0x1000, 16, NEXT)
+
+
+def bad_table_with_next(ring):
+    ring.set_desc(0, 0x1000, 16, INDIRECT | NEXT)
+
+
 def bad_table_address(ring):
     ring.set_desc(0, 1 << 40, 16, INDIRECT)
     return 1
 
 
-BAD = [bad_head, bad_avail_idx, bad_next, bad_loop, bad_address, bad_wrapping_address, bad_order,
-       bad_table_length, bad_empty_table, bad_nested_table, bad_table_address]
+BAD_OF_BOTH = [bad_address, bad_wrapping_address, bad_order, bad_table_length, bad_empty_table,
+               bad_table_address]
+BAD = {
+    "split": BAD_OF_BOTH + [bad_head, bad_avail_idx, bad_next, bad_loop, bad_nested_table],
+    "packed": BAD_OF_BOTH + [bad_id, bad_largest_id, bad_endless_chain, bad_table_in_a_list,
+                             bad_table_with_next],
+}
 
 
 def break_ring(front, how):
@@ -385,7 +496,7 @@ def test_broken_rings(start, way, image):
     host = start("virtio-rng,id=r", f"virtio-blk,id=d,filename={image}")
     qmp = host.qmp()
     with way.connect(host.socket("r"), size=16) as front, way.connect(host.socket("d")) as other:
-        for how in BAD:
+        for how in BAD[way.ring]:
             reset(way, front)
             break_ring(front, how)
             shown = status_of(qmp, "r")
@@ -394,16 +505,13 @@ def test_broken_rings(start, way, image):
                 assert front.get_status() & NEEDS_RESET
             # Stopped: a good request after the bad one is not taken.
             ring = front.queues[0].ring
-            used = ring.used_idx()
-            ring.set_desc(3, front.memory.alloc(8), 8, WRITE)
-            for slot in range(ring.size):
-                ring.set_avail(slot, 3)
-            ring.set_avail_idx(ring.avail_idx + 1)
+            assert ring.num_used() == 0
+            ring.flood(front.memory.alloc(8))
             front.queues[0].kick(force=True)
             front.sync()
             assert Blk(other, indirect=way.indirect).read(0, SECTOR) == \
                 image.read_bytes()[:SECTOR]
-            assert ring.used_idx() == used, how.__name__
+            assert ring.num_used() == 0, how.__name__
             # Looking at the rubble harms nobody.
             for index in (None, 0, 7, 65535):
                 arguments = {"path": "/machine/peripheral/r/virtio-backend", "queue": 0}
@@ -416,7 +524,7 @@ def test_broken_rings(start, way, image):
 
 def test_broken_then_another_driver(start, way):
     host = start("virtio-rng,id=r")
-    for how in BAD:
+    for how in BAD[way.ring]:
         with way.connect(host.socket("r"), size=16) as front:
             break_ring(front, how)
         with way.connect(host.socket("r"), size=16) as front:
@@ -466,19 +574,13 @@ def test_memory_in_pieces(start, way, image):
             buffers = [(head, 16, False), (payload, 8192, True), (result, 1, True)]
             if way.indirect:
                 table = split - 24
-                memory.write(table, b"".join(
-                    struct.pack("<QIHH", gpa, length, (WRITE if writes else 0) |
-                                (NEXT if n < 2 else 0), n + 1)
-                    for n, (gpa, length, writes) in enumerate(buffers)))
+                memory.write(table, b"".join(ring.entry(n, n == 2, *buffer)
+                                             for n, buffer in enumerate(buffers)))
                 if payload < split + 24:
                     buffers[1] = (payload + 8192, 8192, True)
                     payload += 8192
                     memory.write(table + 16, struct.pack("<Q", payload))
-                slot = ring.free.pop()
-                ring.set_desc(slot, table, 48, INDIRECT)
-                ring.chains[slot] = [slot]
-                ring.set_avail(ring.avail_idx, slot)
-                ring.avail_idx = ring.avail_idx + 1 & 0xffff
+                slot = ring.add_table(table, 3)
                 ring.publish()
                 front.queues[0].kick()
                 used = front.queues[0].wait([slot])[0]
@@ -495,7 +597,7 @@ def test_descriptors_do_not_leak(start, way, image):
 
     def visit():
         with way.connect(host.socket("r"), size=16) as front:
-            break_ring(front, bad_loop)
+            break_ring(front, bad_address)
         with way.connect(host.socket("d")) as front:
             Blk(front).read(0, SECTOR)
             reset(way, front)

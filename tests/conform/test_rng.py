@@ -55,11 +55,11 @@ def test_a_dry_source_keeps_requests(start, way, tmp_path):
             heads = [queue.ring.add([(gpa, 4, True)]) for gpa in gpas]
             queue.kick()
             front.sync()
-            assert queue.ring.used_idx() == 0
+            assert queue.ring.num_used() == 0
             for number, (head, gpa) in enumerate(zip(heads, gpas)):
                 os.write(writer, b"%04d" % number)
                 assert queue.wait([head])[0].len == 4
                 assert front.memory.read(gpa, 4) == b"%04d" % number
-                assert queue.ring.used_idx() == number + 1
+                assert queue.ring.num_used() == number + 1
     finally:
         os.close(writer)

@@ -74,6 +74,42 @@ class SplitRing:
     def avail_event(self):
         return self.memory.get_le(self.used_ring + 4 + 8 * self.size, 2)
 
+    def num_used(self):
+        """Answers since the ring's start, modulo 65536."""
+        return self.used_idx()
+
+    def base(self):
+        """What GET_VRING_BASE tells once all that was taken is answered."""
+        return self.used_idx()
+
+    def index(self, count):
+        """The queue's index after `count` chains."""
+        return count & 0xffff
+
+    def hold_calls(self):
+        """No call for the next few answers."""
+        if self.event_idx:
+            self.set_used_event(self.last_used + 1000 & 0xffff)
+        else:
+            self.set_avail_flags(AVAIL_NO_INTERRUPT)
+
+    def call_after(self, number):
+        """A call once `number` more chains were answered: EVENT_IDX."""
+        self.set_used_event(self.last_used + number - 1 & 0xffff)
+
+    def flood(self, gpa):
+        """A good request in every slot, whatever was there; one more is available."""
+        self.set_desc(3, gpa, 8, WRITE)
+        for slot in range(self.size):
+            self.set_avail(slot, 3)
+        self.set_avail_idx(self.avail_idx + 1)
+
+    @staticmethod
+    def entry(number, last, gpa, length, writable):
+        """Entry `number` of an indirect table."""
+        flags = (WRITE if writable else 0) | (0 if last else NEXT)
+        return struct.pack("<QIHH", gpa, length, flags, 0 if last else number + 1)
+
     def used_flags(self):
         return self.memory.get_le(self.used_ring, 2)
 
@@ -98,6 +134,15 @@ class SplitRing:
         if publish:
             self.publish()
         return indices[0]
+
+    def add_table(self, gpa, number):
+        """Queue a chain of one indirect descriptor for a table of `number` entries."""
+        head = self.free.pop()
+        self.set_desc(head, gpa, 16 * number, INDIRECT)
+        self.chains[head] = [head]
+        self.set_avail(self.avail_idx, head)
+        self.avail_idx = self.avail_idx + 1 & 0xffff
+        return head
 
     def _chain(self, indices, buffers, table):
         for at, (gpa, length, writable) in enumerate(buffers):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from lib.memory import Memory
 from lib.process import PATIENCE, Timeout
+from lib.packed_ring import PackedRing
 from lib.split_ring import SplitRing
 
 
@@ -106,6 +107,7 @@ VRING_LOG = 1
 HEADER = struct.Struct("<III")
 
 F_INDIRECT, F_EVENT_IDX, F_PROTOCOL, F_VERSION_1 = 1 << 28, 1 << 29, 1 << 30, 1 << 32
+F_PACKED, F_IN_ORDER, F_RING_RESET = 1 << 34, 1 << 35, 1 << 40
 F_LOG_ALL = 1 << 26
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
 
@@ -378,9 +380,9 @@ class Inflight:
 class Queue:
     """A started queue of a Front: its ring and its three eventfds."""
 
-    def __init__(self, memory, index, size, event_idx):
+    def __init__(self, memory, index, size, event_idx, packed=False):
         self.index = index
-        self.ring = SplitRing(memory, size, event_idx=event_idx)
+        self.ring = (PackedRing if packed else SplitRing)(memory, size, event_idx=event_idx)
         self.kick_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.call_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.err_fd = os.eventfd(0, os.EFD_NONBLOCK)
@@ -438,13 +440,16 @@ def signalled(fd):
 class Front(VhostUser):
     """A front-end that negotiates like QEMU and drives its queues. `features` and `protocol` are
     masks of what to accept of the offer; status=True speaks SET_STATUS, as DPDK's virtio-user does;
-    inflight=True has a region for what is in flight, which reconnect() hands over.
+    inflight=True has a region for what is in flight, which reconnect() hands over; packed rings are
+    taken with packed=True alone.
     """
 
     def __init__(self, path, *, queues=1, size=128, memory=None, features=~0, protocol=~0,
-                 status=False, start=True, inflight=False, timeout=PATIENCE):
+                 status=False, start=True, inflight=False, packed=False, timeout=PATIENCE):
         super().__init__(path, timeout=timeout)
         self.region, self._inflight = None, inflight
+        if not packed:
+            features &= ~F_PACKED
         self.memory = memory or Memory()
         self.num_queues, self.size = queues, size
         self.queues = []
@@ -493,7 +498,7 @@ class Front(VhostUser):
         if self._status:
             self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK)
 
-    def start(self, base=0):
+    def start(self, base=None):
         """Hand over memory and start every queue."""
         if self._inflight and not self.region:
             self.region = self.get_inflight_fd(self.num_queues, self.size)
@@ -503,17 +508,19 @@ class Front(VhostUser):
         for index in range(self.num_queues):
             if index == len(self.queues):
                 self.queues.append(Queue(self.memory, index, self.size,
-                                         bool(self.features & F_EVENT_IDX)))
+                                         bool(self.features & F_EVENT_IDX),
+                                         bool(self.features & F_PACKED)))
             self.start_queue(index, base)
         if self._status:
             self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
 
-    def start_queue(self, index, base=0):
+    def start_queue(self, index, base=None):
+        """Where the ring stands, or where `base` says."""
         queue = self.queues[index]
         ring = queue.ring
         user = self.memory.regions[0].user - self.memory.regions[0].gpa
         self.set_vring_num(index, ring.size)
-        self.set_vring_base(index, ring.used_idx() if base is None else base)
+        self.set_vring_base(index, ring.base() if base is None else base)
         self.set_vring_addr(index, ring.desc + user, ring.used_ring + user, ring.avail + user)
         self.set_vring_err(index, queue.err_fd)
         self.set_vring_call(index, queue.call_fd)
