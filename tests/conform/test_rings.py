@@ -7,11 +7,12 @@ import struct
 
 import pytest
 
+from lib.look import flag_names, queue_of, settled, status_of
 from lib.memory import Memory
 from lib.process import PATIENCE, wait_until
 from lib.split_ring import INDIRECT, NEXT, WRITE
 from lib.vhost_user import (ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, Closed,
-                            Proto, Refused, signalled)
+                            Proto, signalled)
 from lib.virtio import BLK_S_OK, BLK_T_GET_ID, BLK_T_IN, SECTOR, Blk, rng_read
 
 MIB = 1 << 20
@@ -24,32 +25,10 @@ def image(tmp_path):
     return path
 
 
-def status_of(qmp, device):
-    return qmp.command("x-query-virtio-status", path=f"/machine/peripheral/{device}/virtio-backend")
-
-
-def queue_of(qmp, device, queue=0):
-    return qmp.command("x-query-virtio-queue-status", queue=queue,
-                       path=f"/machine/peripheral/{device}/virtio-backend")
-
-
-def flag_names(status):
-    return {s.partition(":")[0].replace("VIRTIO_CONFIG_S_", "")
-            for s in status["status"]["statuses"]}
-
-
-def settled(qmp, device, at):
-    """The queue's status, once both its indices are there: its owner shows a batch to the driver
-    first, and publishes it for us right after."""
-    def look():
-        shown = queue_of(qmp, device)
-        return shown if shown["last-avail-idx"] == shown["used-idx"] == at else None
-
-    return wait_until(look, f"index {at} of {device}")
-
-
-def fill_twice(host, way, size):
+@pytest.mark.parametrize("size", [1 << n for n in range(11)] + [32768])
+def test_sizes(start, way, size):
     """Every slot at once, twice around, and the size that the device shows."""
+    host = start("virtio-rng,id=r")
     with way.connect(host.socket("r"), size=size) as front:
         queue, gpa = front.queues[0], front.memory.alloc(size)
         for _ in range(2):
@@ -59,94 +38,6 @@ def fill_twice(host, way, size):
             assert [used.len for used in queue.wait(heads)] == [1] * size
         at = queue.ring.index(2 * size)
         assert settled(host.qmp(), "r", at)["vring-num"] == size
-
-
-@pytest.mark.parametrize("size", [1 << n for n in range(11)] + [32768])
-def test_sizes(start, way, size):
-    fill_twice(start("virtio-rng,id=r"), way, size)
-
-
-@pytest.mark.parametrize("size", [3, 5, 100, 999, 32767])
-def test_sizes_that_are_no_power_of_two(start, packed_way, size):
-    fill_twice(start("virtio-rng,id=r"), packed_way, size)
-
-
-def test_packed_indices_wrap(start, packed_way, image):
-    """Chains of one to three descriptors across the end of a ring of a prime size, from its
-    beginning and from where other back-ends have brought it; one says no used half of the base."""
-    host = start(f"virtio-blk,id=d,filename={image}")
-    data = image.read_bytes()
-    with packed_way.connect(host.socket("d"), size=61) as front:
-        disk, ring = Blk(front, indirect=packed_way.indirect), front.queues[0].ring
-        for place, mask in ((0, 0xffffffff), (0, 0xffff), (61, 0xffffffff), (7, 0xffff),
-                            (61 * 5 + 60, 0xffffffff), (61 * 8, 0xffff)):
-            front.get_vring_base(0)
-            ring.reset()
-            ring.move_to(place)
-            # The last round's answers lie there.
-            if place >= 61:
-                ring.memory.set_le(ring.desc + 14, 2, 0x8080 if ring.wrap(place - 61) else 0)
-            front.start_queue(0, ring.base() & mask)
-            order = random.Random(place)
-            for _ in range(300):
-                flying = [(n, disk.start(BLK_T_IN, n, length=SECTOR))
-                          for n in order.sample(range(100), order.randrange(1, 20))]
-                order.shuffle(flying)
-                for n, request in flying:
-                    assert disk.finish(request)[1] == data[n * SECTOR:][:SECTOR]
-            assert front.get_vring_base(0) == ring.base()
-            assert ring.offered > place + 300
-            front.start_queue(0, ring.base())
-
-
-def test_bases_that_mean_the_beginning(start, packed_way):
-    """What QEMU, DPDK and user-mode Linux say of a packed ring that is new."""
-    host = start("virtio-rng,id=r")
-    for base in (0x80008000, 0x00008000, 0):
-        with packed_way.connect(host.socket("r"), size=8, start=False) as front:
-            front.start(base)
-            for _ in range(20):
-                assert rng_read(front, 8)
-            assert front.get_vring_base(0) == front.queues[0].ring.base()
-
-
-def test_bases_that_cannot_be(start, packed_way):
-    host = start("virtio-rng,id=r")
-    for base in (0x80088008, 0x7fff7fff, 0x80010003, 0x80018000):
-        with packed_way.connect(host.socket("r"), size=8, start=False) as front:
-            with pytest.raises(Refused):
-                front.start(base)
-            assert select.select([front.queues[0].err_fd], [], [], PATIENCE)[0], hex(base)
-            assert "NEEDS_RESET" in flag_names(status_of(host.qmp(), "r"))
-
-
-def test_enabled_rings_are_frozen(start, way, image):
-    """Another size or place for a ring that runs is refused, whoever asks; it goes on."""
-    host = start(f"virtio-blk,id=d,filename={image}")
-    with way.connect(host.socket("d"), size=16) as front:
-        ring, user = front.queues[0].ring, front.memory.regions[0].user
-        disk = Blk(front, indirect=way.indirect)
-        areas = [at + user for at in (ring.desc, ring.used_ring, ring.avail)]
-        refused = [lambda: front.set_vring_num(0, 8)] + [
-            lambda n=n: front.set_vring_addr(0, *(at + 64 * (k == n) for k, at in enumerate(areas)))
-            for n in range(3)]
-        for attempt in refused:
-            with pytest.raises(Refused):
-                attempt()
-            assert disk.read(0, SECTOR) == image.read_bytes()[:SECTOR]
-        # What changes nothing is nothing.
-        front.set_vring_num(0, 16)
-        front.set_vring_addr(0, *areas)
-        assert disk.read(1, SECTOR) == image.read_bytes()[SECTOR:2 * SECTOR]
-        # Stopped, it may be anything: a new start in half the size.
-        front.get_vring_base(0)
-        ring.reset()
-        front.set_vring_num(0, 8)
-        ring.size, ring.free = 8, list(range(8))
-        front.start_queue(0)
-        for _ in range(20):
-            assert disk.read(1, SECTOR) == image.read_bytes()[SECTOR:2 * SECTOR]
-        assert queue_of(host.qmp(), "d")["vring-num"] == 8
 
 
 @pytest.mark.parametrize("size", [2, 4, 64, 1024])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The driver's side of a packed ring, in shared memory: virtio 1.3, "Packed Virtqueues".
 
-The same interface as lib.split_ring.SplitRing. Places are counted since the ring's start: place p is
-position p % size of round p // size, and the wrap counter of even rounds is 1.
+The same interface as lib.split_ring.SplitRing. Places are counted since the ring's start: place p
+is position p % size of round p // size, and the wrap counter of even rounds is 1.
 """
 import struct
 
