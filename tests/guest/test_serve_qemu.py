@@ -2,11 +2,13 @@
 """`ringside serve` under Debian's QEMU (software emulation) with a Debian kernel."""
 import hashlib
 import random
+import re
 
 import pytest
 
 from lib.guest_qemu import GuestQemu, vhost_user_blk, vhost_user_rng
 from lib.ringside import serve
+from lib.vhost_user import Req
 from lib.wiretap import Wiretap
 
 MIB = 1 << 20
@@ -110,6 +112,42 @@ def test_looking_touches_nothing(tmp_path):
         assert [line.split()[0] for line in sums.splitlines()] == [md5(image.read_bytes())]
         assert tap.messages[heard:] == []
         assert guest.poweroff() == 0
+
+
+def test_memory_is_plugged_in_under_load(tmp_path):
+    """QEMU adds a memory slot while requests are in flight; then the disk writes into it."""
+    image = image_of(tmp_path / "image", 32)
+    with serve(tmp_path, f"virtio-blk,id=disk0,filename={image}") as host, \
+            Wiretap(host.folder.path / "tap", host.socket("disk0")) as tap, \
+            GuestQemu(tmp_path / "guest", [*vhost_user_blk(tap.path, num_queues=1),
+                                           "-m", "256,slots=2,maxmem=1G"]) as guest:
+        guest.check("(while [ ! -e /tmp/enough ]; do dd if=/dev/vda bs=4k count=1024 "
+                    "iflag=direct 2>/dev/null | md5sum; done >/tmp/sums; touch /tmp/done) &")
+        heard = len(tap.messages)
+        guest.qmp.command("object-add", **{"qom-type": "memory-backend-memfd", "id": "more",
+                                           "size": 256 * MIB, "share": True})
+        guest.qmp.command("device_add", driver="pc-dimm", id="dimm0", memdev="more")
+        requests = [m[1] for m in tap.messages[heard:] if m[0]]
+        assert Req.ADD_MEM_REG in requests and Req.SET_MEM_TABLE not in requests
+        # Above 4 GiB: a zone of its own, from which the page cache is taken first.
+        guest.check("until grep -l offline /sys/devices/system/memory/memory*/state; do sleep 0.1; "
+                    "done >/dev/null; for block in /sys/devices/system/memory/memory*; do "
+                    "grep -q offline $block/state && echo online_kernel >$block/state; done; :")
+        free = free_kib_above_4_gib(guest)
+        # Kept open: what is cached goes with the last close.
+        assert guest.check("sleep 1000 </dev/vda >/dev/null 2>&1 & md5sum </dev/vda; "
+                           "touch /tmp/enough").split()[0] == md5(image.read_bytes())
+        assert free - free_kib_above_4_gib(guest) > 24 << 10
+        sums = guest.check("until [ -e /tmp/done ]; do sleep 0.1; done; sort -u /tmp/sums")
+        assert [line.split()[0] for line in sums.splitlines()] == \
+            [md5(image.read_bytes()[:4 * MIB])]
+        assert guest.poweroff() == 0
+
+
+def free_kib_above_4_gib(guest):
+    zones = guest.check("cat /proc/zoneinfo").split("Node ")
+    zone = next(text for text in zones if re.match(r".*zone +Normal", text))
+    return 4 * int(re.search(r"pages free +(\d+)", zone)[1])
 
 
 @pytest.mark.parametrize("event_idx", ["on", "off"])

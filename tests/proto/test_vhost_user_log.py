@@ -142,6 +142,19 @@ def test_the_ring_is_logged_where_its_flag_says_so(host):
         assert beyond == ring_pages(front, 1, range(2), 0x1800000)
 
 
+def test_the_ring_itself_may_not_move(host):
+    """The flag comes with addresses: other ones are refused, and the ring goes on where it is."""
+    with Front(host.socket("disk0")) as front, DirtyLog(LOG_BYTES) as log:
+        switch(front, log)
+        Blk(front).read(0, 512)
+        with pytest.raises(Refused):
+            ring_addr(front, 0, True, move=16)
+        Blk(front).read(0, 512)
+        features(front, False)
+        assert ring_pages(front, 0, range(2)) <= log.pages()
+        assert front.get_vring_base(0) == 2
+
+
 def test_without_the_feature_nothing_is_marked(host):
     """A log alone is no log; neither is the feature alone."""
     with Front(host.socket("disk0")) as front, DirtyLog(LOG_BYTES) as log:
