@@ -57,6 +57,8 @@ uint64_t histogram_percentile(const struct histogram *h, double percent)
 	double due = percent / 100 * (double)h->num;
 	uint64_t seen = 0, v;
 
+	if (due >= (double)h->num)
+		return h->max;
 	for (unsigned int i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		seen += h->buckets[i];
 		if (!seen || (double)seen < due)

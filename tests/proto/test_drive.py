@@ -3,6 +3,8 @@
 it verifies, what it refuses, and how it ends when the back-end goes."""
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -144,6 +146,20 @@ def test_text_is_as_fio_prints_it(host):
     for percentile in ("50.00th=[", "90.00th=[", "99.00th=[", "99.90th=[", "99.99th=["):
         assert percentile in text
     assert not error, "a progress line, and this is no terminal"
+
+
+def test_a_terminal_gets_a_line_that_goes_again(host):
+    ours, theirs = pty.openpty()
+    run = subprocess.Popen([binary(), "drive", "--connect", str(host.socket("null0")), "--device",
+                            "blk", "--seconds", "2.5"], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    said = run.communicate(timeout=60)[0].decode()
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert run.returncode == 0 and "IOPS=" in said
+    assert re.search(r"\rblk: [12] s, \d+ requests, \d+/s", shown), shown
+    assert shown.endswith("\r" + " " * 60 + "\r")
 
 
 def test_json_has_fios_members(host):
