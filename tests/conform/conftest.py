@@ -3,6 +3,8 @@
 
 A new transport or ring format is a row here; the cases stay as they are.
 """
+import json
+
 import pytest
 
 from lib.memory import Memory
@@ -54,6 +56,13 @@ def packed_way(request):
     return request.param
 
 
+def offer_packed(device):
+    """A --device, in either of its forms, that offers packed rings."""
+    if device.startswith("{"):
+        return json.dumps({**json.loads(device), "packed": True})
+    return device + ",packed=on"
+
+
 @pytest.fixture
 def start(tmp_path):
     """start(device, ...): a running program with these devices, stopped and checked afterwards."""
@@ -61,7 +70,7 @@ def start(tmp_path):
 
     def run(*devices, **how):
         # Whether a driver takes packed rings is the way's to say.
-        hosts.append(serve(tmp_path, *(f"{device},packed=on" for device in devices), **how))
+        hosts.append(serve(tmp_path, *map(offer_packed, devices), **how))
         return hosts[-1]
 
     yield run

@@ -71,10 +71,10 @@ def test_stop_and_resume(mapped, way):
                 load.begin(kind)
                 qmp.command("stop")
                 assert inuse(qmp) == [0] * QUEUES
-                before = [queue.ring.used_idx() for queue in front.queues]
+                before = [queue.ring.num_used() for queue in front.queues]
                 extra = [disk.start(BLK_T_IN, 0, length=SECTOR) for disk in load.disks]
                 # Held means held, by whichever loop.
-                assert [queue.ring.used_idx() for queue in front.queues] == before
+                assert [queue.ring.num_used() for queue in front.queues] == before
                 qmp.command("cont")
                 load.end(kind)
                 for disk, request in zip(load.disks, extra):
@@ -132,8 +132,7 @@ def test_one_bad_ring_stops_all(mapped, way, bad):
         load = Load(way, front)
         load.whole()
         ring = front.queues[bad].ring
-        ring.set_avail(ring.avail_idx, 9999)
-        ring.set_avail_idx(ring.avail_idx + 1)
+        ring.spoil()
         os.eventfd_write(front.queues[bad].kick_fd, 1)
         wait_until(lambda: qmp.command("x-query-virtio-status", path=BACKEND)["broken"],
                    "the device to be broken")

@@ -77,6 +77,11 @@ class PackedRing:
         for index in range(self.size):
             self.set_desc(index, gpa, 8, WRITE)
 
+    def spoil(self):
+        """What comes next is nothing that a device can walk."""
+        self._write(self.offered, 0, 16, 0xffff, WRITE)
+        self.publish()
+
     def driver_event(self, place, flags):
         self.memory.write(self.avail, struct.pack("<HH", self.off_wrap(place), flags))
 

@@ -104,6 +104,11 @@ class SplitRing:
             self.set_avail(slot, 3)
         self.set_avail_idx(self.avail_idx + 1)
 
+    def spoil(self):
+        """What comes next is nothing that a device can walk."""
+        self.set_avail(self.avail_idx, 0xffff)
+        self.set_avail_idx(self.avail_idx + 1)
+
     @staticmethod
     def entry(number, last, gpa, length, writable):
         """Entry `number` of an indirect table."""
