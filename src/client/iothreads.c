@@ -111,10 +111,8 @@ static void add_iothread(
 }
 
 /* The built-in thread is no object; it has a row where it serves something. */
-static void add_built_in(struct text_table *t, struct json_object *served)
+static void add_built_in(struct text_table *t, const char *queues)
 {
-	_cleanup_free_ char *queues = served ? queues_of(served, "", true) : xstrdup("");
-
 	if (!*queues)
 		return;
 	text_table_row(t);
@@ -129,16 +127,18 @@ void iothreads_show(const struct show *show, struct qmp_client *client, struct j
 	static const char *const titles[] = { "iothread", "thread-id", "poll-max-ns", "poll-grow",
 		"poll-shrink", "device and its queues" };
 	_cleanup_value_ struct json_object *served = ask(show, client);
+	_cleanup_free_ char *built_in = served ? queues_of(served, "", true) : xstrdup("");
 	struct text_table t = { .num_columns = served ? 6 : 5, .right = 0x1e };
 
+	if (!length(reply) && !*built_in) {
+		text_line(&show->out, TEXT_PLAIN, "no iothreads");
+		return;
+	}
 	text_table_row(&t);
 	for (unsigned int i = 0; i < t.num_columns; i++)
 		text_table_cell(&t, i, TEXT_BOLD, "%s", titles[i]);
 	for (size_t i = 0; i < length(reply); i++)
 		add_iothread(&t, at(reply, i), served);
-	add_built_in(&t, served);
-	if (t.num_rows == 1)
-		text_line(&show->out, TEXT_PLAIN, "no iothreads");
-	else
-		text_table_print(&t, &show->out);
+	add_built_in(&t, built_in);
+	text_table_print(&t, &show->out);
 }
