@@ -9,10 +9,11 @@ import pytest
 
 from lib.dirty import PAGE, DirtyLog, pages_of
 from lib.memory import USER_OFFSET, Memory
+from lib.packed_ring import PackedRing
 from lib.process import wait_until
 from lib.ringside import serve
-from lib.vhost_user import (F_EVENT_IDX, F_INDIRECT, F_LOG_ALL, F_PROTOCOL, F_VERSION_1, VRING_LOG,
-                            Closed, Front, Proto, Refused, Req, VhostUser, signalled)
+from lib.vhost_user import (F_EVENT_IDX, F_INDIRECT, F_LOG_ALL, F_PACKED, F_PROTOCOL, F_VERSION_1,
+                            VRING_LOG, Closed, Front, Proto, Refused, Req, VhostUser, signalled)
 from lib.virtio import BLK_S_IOERR, BLK_S_OK, BLK_T_GET_ID, BLK_T_IN, BLK_T_OUT, Blk, rng_read
 
 MIB = 1 << 20
@@ -25,7 +26,7 @@ LOG_BYTES = (32 * MIB // PAGE) // 8
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("log"), "virtio-blk,id=disk0,size=2M,num-queues=2",
+    with serve(tmp_path_factory.mktemp("log"), "virtio-blk,id=disk0,size=2M,num-queues=2,packed=on",
                "virtio-rng,id=rng0", "virtio-blk,id=file0,size=1M") as running:
         yield running
 
@@ -52,13 +53,21 @@ def switch(front, log, *, rings=True):
 
 def quiet_features(**bits):
     return F_VERSION_1 | F_PROTOCOL | (F_EVENT_IDX if bits["event_idx"] else 0) | \
-        (F_INDIRECT if bits["indirect"] else 0)
+        (F_INDIRECT if bits["indirect"] else 0) | (F_PACKED if bits["packed"] else 0)
+
+
+def place(ring):
+    """Where the next answer will be."""
+    return ring.taken if isinstance(ring, PackedRing) else ring.last_used
 
 
 def ring_pages(front, index, used, at=RING_AT):
-    """Of the used ring: flags and index, the elements written, the event word."""
+    """Of the used ring: flags and index, the elements written, the event word. Of a packed one: the
+    descriptors written, where they are, and the device's event suppression."""
     ring = front.queues[index].ring
     pages = pages_of(at, 4)
+    if isinstance(ring, PackedRing):
+        return pages.union(*(pages_of(ring.desc + 16 * (slot % ring.size), 16) for slot in used))
     for slot in used:
         pages |= pages_of(at + 4 + 8 * (slot % ring.size), 8)
     return pages | (pages_of(at + 4 + 8 * ring.size, 2) if ring.event_idx else set())
@@ -88,33 +97,33 @@ def random_request(disk, dice):
 
 @pytest.mark.parametrize("event_idx", [False, True], ids=["flags", "event_idx"])
 @pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
 @pytest.mark.parametrize("offset", [0, 8, 4099])
-def test_exactly_the_pages_written(host, event_idx, indirect, offset):
-    bits = quiet_features(event_idx=event_idx, indirect=indirect)
+def test_exactly_the_pages_written(host, event_idx, indirect, packed, offset):
+    bits = quiet_features(event_idx=event_idx, indirect=indirect, packed=packed)
     dice = random.Random(event_idx + 2 * indirect + offset)
-    with Front(host.socket("disk0"), memory=Memory(LAYOUT), features=bits) as front, \
-            DirtyLog(LOG_BYTES, offset) as log:
+    with Front(host.socket("disk0"), memory=Memory(LAYOUT), features=bits, size=512,
+               packed=packed) as front, DirtyLog(LOG_BYTES, offset) as log:
         disk = Blk(front, indirect=indirect)
         for _ in range(5):
             random_request(disk, dice)
-        first = front.queues[0].ring.last_used
+        ring = front.queues[0].ring
         switch(front, log)
-        payload = set()
+        payload, used = set(), []
         for _ in range(40):
+            used.append(place(ring))
             written = random_request(disk, dice)
             # What the driver can see was marked before.
             assert written <= log.pages()
             payload |= written
-        last = front.queues[0].ring.last_used
-        assert last == first + 40
         switch(front, None)
-        assert log.pages() == payload | ring_pages(front, 0, range(first, last))
+        assert log.pages() == payload | ring_pages(front, 0, used)
         # Off is off, and the place in the ring was kept twice.
         log.clear()
         for _ in range(5):
             random_request(disk, dice)
         assert log.pages() == set()
-        assert front.get_vring_base(0) == last + 5
+        assert front.get_vring_base(0) == ring.base()
 
 
 def test_a_buffer_across_two_regions(host):
