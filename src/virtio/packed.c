@@ -23,6 +23,7 @@
 
 #include "virtio/vdev.h"
 #include "virtio/vq_dirty.h"
+#include "virtio/vq_inflight.h"
 #include "virtio/walk.h"
 
 static uint16_t pos_of(uint16_t place)
@@ -511,4 +512,5 @@ const struct vq_ops vq_packed_ops = {
 	.area_bytes = packed_area_bytes,
 	.packed = true,
 	.first_used = VRING_PACKED_START,
+	.recorded = &vq_packed_recorded_ops,
 };

@@ -6,7 +6,8 @@
  * it should run) and changes it only while the queue is idle. While it runs, the ring, the chains
  * and the counters belong to the loop that serves it, and to nobody else. The two meet in messages
  * (vq_start(), vq_stop()) and in what the owner publishes for inspection: vq_read_view() and the
- * in-flight table. Ordering of memory accesses lives in split.c and packed.c alone.
+ * in-flight table. Ordering of memory accesses lives in split.c, packed.c and
+ * packed_recorded.c alone.
  *
  * A ring that cannot be walked breaks the queue: it stops popping, and the device is told on the
  * main loop (vdev_broken()).

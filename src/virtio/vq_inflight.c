@@ -3,7 +3,9 @@
  * The in-flight region at a start. Refused, and the queue does not run: a version, a feature or a
  * number of entries that is not ours, a ring larger than the region, a head beyond the ring, a last
  * batch longer than the ring, counters that no queue reaches, more requests in flight than the ring
- * has unanswered. Lists in it are followed for as many steps as they may have, and no further.
+ * has unanswered; packed: places beyond the ring, chains that share entries, end elsewhere than
+ * they say or have no descriptors, the same buffer id twice. Lists in it are followed for as many
+ * steps as they may have, and no further.
  */
 #include "virtio/vq_inflight.h"
 
@@ -15,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "virtio/vring.h"
 
 /* At a million requests a second this takes a quarter of a million years. */
 #define COUNTER_MAX (1ull << 63)
@@ -38,6 +41,8 @@ static void free_ledger(struct vq_ledger *l)
 		return;
 	gmem_region_unref(l->region);
 	free(l->batch);
+	free(l->links);
+	free(l->entry_of);
 	free(l->again);
 	free(l);
 }
@@ -213,5 +218,199 @@ int vq_recover_split(struct vq *vq, uint16_t used_idx, struct err *err)
 	if (r < 0)
 		return r;
 	qsort(l->again, l->num_again, sizeof(l->again[0]), by_counter);
+	return 1;
+}
+
+/* --- packed --- */
+
+/* In stores: each of them leaves something that a start can read. */
+#define STORE(p, v) __atomic_store_n(&(p).raw, htole16((uint16_t)(v)), __ATOMIC_RELEASE)
+
+/* A place as vq.h has it, from a position and a wrap counter. */
+static int load_place(struct vq *vq, const char *which, le16 *pos_at, uint8_t *wrap_at,
+	uint16_t *ret, struct err *err)
+{
+	uint16_t pos = le16toh(LOAD(*pos_at));
+	uint8_t wrap = __atomic_load_n(wrap_at, __ATOMIC_RELAXED);
+
+	if (pos >= vq->num || wrap > 1)
+		return err_set(err, -EINVAL,
+			"queue %u: the in-flight region's %s is %u with wrap counter %u, in a ring "
+			"of %u",
+			vq->index, which, pos, wrap, vq->num);
+	*ret = (uint16_t)(pos | wrap << 15);
+	return 0;
+}
+
+/* A batch was under way: it is either over, or was never begun. */
+static int settle_packed(struct vq *vq, struct inflight_packed *part,
+	bool (*was_shown)(const struct vq *vq, uint16_t place), struct err *err)
+{
+	uint16_t used, old;
+	int r = load_place(vq, "used_idx", &part->used_idx, &part->used_wrap_counter, &used, err);
+
+	if (!r)
+		r = load_place(vq, "old_used_idx", &part->old_used_idx,
+			&part->old_used_wrap_counter, &old, err);
+	if (r < 0)
+		return r;
+	if (used != old && was_shown(vq, old)) {
+		STORE(part->old_free_head, le16toh(LOAD(part->free_head)));
+	} else {
+		STORE(part->free_head, le16toh(LOAD(part->old_free_head)));
+		used = old;
+	}
+	inflight_put_places(part, used, used);
+	vq->used_idx = used;
+	return 0;
+}
+
+/* What is free is not in flight: the last batch, and a chain that was being recorded. */
+static int unmark_free(struct vq *vq, struct inflight_packed *part, struct err *err)
+{
+	uint32_t n = vq->ledger->entries, steps;
+	uint16_t at = le16toh(LOAD(part->free_head));
+
+	for (steps = 0; at != n; steps++) {
+		if (at > n || steps == n)
+			return err_set(err, -EINVAL,
+				"queue %u: the in-flight region's list of free entries %s %u, of "
+				"%u",
+				vq->index, at > n ? "names" : "closes a loop at", at, n);
+		__atomic_store_n(&part->desc[at].inflight, 0, __ATOMIC_RELEASE);
+		at = le16toh(LOAD(part->desc[at].next));
+	}
+	return 0;
+}
+
+/* What was seen of the entries and buffer ids while chains are collected. */
+struct seen {
+	bool *entry, *id;
+	uint32_t busy; /* places of the ring */
+};
+
+static int bad_chain(
+	struct vq *vq, uint16_t head, const char *what, uint32_t value, struct err *err)
+{
+	return err_set(err, -EINVAL,
+		"queue %u: entry %u of the in-flight region %s %u, in a ring of %u", vq->index,
+		head, what, value, vq->num);
+}
+
+static int collect_chain(struct vq *vq, const struct inflight_packed *part, uint16_t head,
+	struct seen *seen, struct err *err)
+{
+	struct vq_entry *links = vq->ledger->links;
+	uint16_t num = le16toh(LOAD(part->desc[head].num)), at = head, last = head, i;
+	uint16_t id;
+
+	if (!num || num > vq->num - seen->busy)
+		return bad_chain(vq, head, "begins a chain of", num, err);
+	for (i = 0; i < num; i++) {
+		if (at >= vq->ledger->entries || seen->entry[at])
+			return bad_chain(vq, head, "leads to entry", at, err);
+		seen->entry[at] = true;
+		last = at;
+		at = le16toh(LOAD(part->desc[at].next));
+		links[last].next = at;
+	}
+	if (le16toh(LOAD(part->desc[head].last)) != last)
+		return bad_chain(vq, head, "ends otherwise than in entry", last, err);
+	id = le16toh(LOAD(part->desc[last].id));
+	if (id >= vq->num || seen->id[id])
+		return bad_chain(vq, head, "has the buffer id", id, err);
+	seen->id[id] = true;
+	seen->busy += num;
+	links[head].last = last;
+	links[head].num = num;
+	links[head].id = id;
+	return add_again(vq, head, le64toh(LOAD(part->desc[head].counter)), err);
+}
+
+static int collect_packed(
+	struct vq *vq, const struct inflight_packed *part, struct seen *seen, struct err *err)
+{
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; !r && i < vq->ledger->entries; i++) {
+		uint8_t mark = __atomic_load_n(&part->desc[i].inflight, __ATOMIC_RELAXED);
+
+		if (mark > 1)
+			return bad_chain(vq, (uint16_t)i, "is marked with", mark, err);
+		if (mark)
+			r = collect_chain(vq, part, (uint16_t)i, seen, err);
+	}
+	return r;
+}
+
+/*
+ * All that is in no chain is free. The list is empty while it is put together: of one that is half
+ * old and half new nobody could tell whether it ends.
+ */
+static void make_free_list(struct vq *vq, struct inflight_packed *part, const struct seen *seen)
+{
+	struct vq_ledger *l = vq->ledger;
+	uint16_t none = (uint16_t)l->entries, head = none;
+	uint32_t i;
+
+	STORE(part->old_free_head, none);
+	STORE(part->free_head, none);
+	for (i = l->entries; i-- > 0;) {
+		if (seen->entry[i])
+			continue;
+		STORE(part->desc[i].next, head);
+		l->links[i].next = head;
+		head = (uint16_t)i;
+	}
+	STORE(part->free_head, head);
+	STORE(part->old_free_head, head);
+	l->free_head = head;
+}
+
+static void set_up_packed(struct vq *vq, struct inflight_packed *part, const struct seen *seen)
+{
+	uint32_t i;
+
+	for (i = 0; i < vq->ledger->entries; i++)
+		part->desc[i] = (struct inflight_packed_desc){ 0 };
+	part->features = le64_make(0);
+	part->desc_num = le16_make((uint16_t)vq->ledger->entries);
+	inflight_put_places(part, vq->used_idx, vq->used_idx);
+	make_free_list(vq, part, seen);
+	STORE(part->version, INFLIGHT_VERSION);
+}
+
+int vq_recover_packed(struct vq *vq, bool (*was_shown)(const struct vq *vq, uint16_t place),
+	uint32_t *ret_busy, struct err *err)
+{
+	struct vq_ledger *l = vq->ledger;
+	struct inflight_packed *part = l->base;
+	_cleanup_free_ bool *entries = xnew_n(bool, l->entries), *ids = xnew_n(bool, vq->num);
+	struct seen seen = { entries, ids, 0 };
+	/* The same words in the same places. */
+	int r = check_head(vq, l->base, err);
+
+	begin_again(l);
+	if (r < 0)
+		return r;
+	if (!l->links) {
+		l->links = xnew_n(struct vq_entry, l->entries);
+		l->entry_of = xnew_n(uint16_t, l->entries);
+	}
+	if (r == 0) {
+		set_up_packed(vq, part, &seen);
+		return 0;
+	}
+	r = settle_packed(vq, part, was_shown, err);
+	if (!r)
+		r = unmark_free(vq, part, err);
+	if (!r)
+		r = collect_packed(vq, part, &seen, err);
+	if (r < 0)
+		return r;
+	qsort(l->again, l->num_again, sizeof(l->again[0]), by_counter);
+	make_free_list(vq, part, &seen);
+	*ret_busy = seen.busy;
 	return 1;
 }

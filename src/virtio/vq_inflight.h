@@ -3,7 +3,7 @@
  * The in-flight region: what a queue leaves behind for whoever serves it after us, in memory that
  * the front-end keeps (vhost-user, "Inflight I/O tracking"). Here are its layout and how it is
  * read at a start; what is written while the queue runs, and in which order, is in split.c and
- * packed.c.
+ * packed_recorded.c.
  *
  * The region is shared with the peer. While the queue runs our own memory is the truth and the
  * region is only written. It is believed at a start, and then each value is loaded once and
@@ -56,9 +56,16 @@ struct inflight_packed {
 	le16 version;
 	le16 desc_num;
 	le16 free_head, old_free_head; /* of the list of free entries */
-	le16 used_idx, old_used_idx; /* the ring's position of the next answer */
-	uint8_t used_wrap_counter, old_used_wrap_counter;
-	uint8_t padding[7];
+	union {
+		struct {
+			/* The ring's position of the next answer, and the round's wrap counter. */
+			le16 used_idx, old_used_idx;
+			uint8_t used_wrap_counter, old_used_wrap_counter;
+			uint8_t padding[2];
+		};
+		le64 places; /* position and counter in one store: half of a place is none */
+	};
+	uint8_t padding_end[8];
 	struct inflight_packed_desc desc[];
 };
 
@@ -66,6 +73,21 @@ _Static_assert(sizeof(struct inflight_split_desc) == 16 && sizeof(struct infligh
 		       sizeof(struct inflight_packed_desc) == 32 &&
 		       sizeof(struct inflight_packed) == 32,
 	"as the protocol has it");
+
+/* Packed: an entry as we gave it out or found it; the region has a copy that nobody believes. */
+struct vq_entry {
+	uint16_t next; /* of its chain, or of the free ones; as many as there are entries: none */
+	uint16_t last, num, id; /* of a chain's first entry */
+};
+
+/* Both the draft and what counts; places as in struct vq. One store, in order with all before. */
+static inline void inflight_put_places(struct inflight_packed *part, uint16_t used, uint16_t old)
+{
+	uint64_t v = (uint64_t)(used & 0x7fff) | (uint64_t)(old & 0x7fff) << 16 |
+		     (uint64_t)(used >> 15) << 32 | (uint64_t)(old >> 15) << 40;
+
+	__atomic_store_n(&part->places.raw, htole64(v), __ATOMIC_RELEASE);
+}
 
 /* A request of whoever served the queue before us. */
 struct vq_again {
@@ -80,10 +102,13 @@ struct vq_ledger {
 	uint32_t entries;
 	void *base; /* the part: struct inflight_split or inflight_packed */
 	uint64_t counter; /* the next request's */
-	/* Split: the heads that were answered and not shown yet. */
+	/* Heads, or packed first entries, that were answered and not shown yet. */
 	uint16_t *batch;
 	uint32_t num_batch;
-	uint16_t batch_head; /* as last_batch_head */
+	uint16_t batch_head; /* split: as last_batch_head */
+	struct vq_entry *links; /* packed */
+	uint16_t free_head; /* packed */
+	uint16_t *entry_of; /* packed: by chain slot, its first entry */
 	/* To be served before what the ring has, in this order. */
 	struct vq_again *again;
 	uint32_t num_again, next_again;
@@ -106,5 +131,14 @@ void vq_ledger_forget(struct vq *vq);
  * the region was never used, and is set up; -errno with a sentence. Main loop.
  */
 int vq_recover_split(struct vq *vq, uint16_t used_idx, struct err *err);
+/*
+ * Likewise a packed queue's. @was_shown: does the ring say that an answer stands at this place? 1:
+ * vq->used_idx is the place of the next answer, and *ret_busy the places of what is in flight.
+ */
+int vq_recover_packed(struct vq *vq, bool (*was_shown)(const struct vq *vq, uint16_t place),
+	uint32_t *ret_busy, struct err *err);
+
+/* packed_recorded.c */
+extern const struct vq_ops vq_packed_recorded_ops;
 
 #endif

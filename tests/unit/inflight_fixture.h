@@ -54,7 +54,8 @@ static inline void fix_go_on(
 		.driver = AVAIL_AT,
 		.device = USED_AT,
 		.next_avail = base,
-		.next_used = base };
+		.next_used = base,
+		.has_base = true };
 	vq_set_inflight(f->vq, k->mapped, 0, k->entries ? k->entries : num);
 	fd = dup(f->kick);
 	vq_set_kick_fd(f->vq, &fd);
