@@ -21,9 +21,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "virtio/packed_recorded.h"
 #include "virtio/vdev.h"
 #include "virtio/vq_dirty.h"
-#include "virtio/vq_inflight.h"
 #include "virtio/walk.h"
 
 static uint16_t pos_of(uint16_t place)

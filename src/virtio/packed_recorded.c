@@ -28,6 +28,8 @@
  * - Marks are cleared, and the drafts are taken over in part: likewise.
  * - The start itself, see vq_inflight.c: the same steps again lead to the same.
  */
+#include "virtio/packed_recorded.h"
+
 #include <assert.h>
 #include <errno.h>
 

@@ -138,7 +138,4 @@ int vq_recover_split(struct vq *vq, uint16_t used_idx, struct err *err);
 int vq_recover_packed(struct vq *vq, bool (*was_shown)(const struct vq *vq, uint16_t place),
 	uint32_t *ret_busy, struct err *err);
 
-/* packed_recorded.c */
-extern const struct vq_ops vq_packed_recorded_ops;
-
 #endif

@@ -109,6 +109,8 @@ HEADER = struct.Struct("<III")
 F_INDIRECT, F_EVENT_IDX, F_PROTOCOL, F_VERSION_1 = 1 << 28, 1 << 29, 1 << 30, 1 << 32
 F_PACKED, F_IN_ORDER, F_RING_RESET = 1 << 34, 1 << 35, 1 << 40
 F_LOG_ALL = 1 << 26
+# The base of a packed ring that begins: position 0, wrap counter 1, for both sides.
+PACKED_START = 0x80008000
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
 
 
@@ -460,12 +462,15 @@ class Front(VhostUser):
             self.start()
 
     def reconnect(self, path):
-        """The back-end died: go on with another one, as QEMU does. Its base for a split ring is the
-        used index, since nobody is left to ask."""
+        """The back-end died: go on with another one, as QEMU does. Nobody is left to ask: its base
+        is a split ring's used index, and where a packed ring began."""
         super().close()
         VhostUser.__init__(self, path, timeout=self.timeout)
         self.negotiate(self.features, self.protocol)
-        self.start(base=None)
+        self.set_up()
+        for index, queue in enumerate(self.queues):
+            packed = self.features & F_PACKED
+            self.start_queue(index, PACKED_START if packed else queue.ring.used_idx())
 
     def close(self):
         super().close()
@@ -498,13 +503,17 @@ class Front(VhostUser):
         if self._status:
             self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK)
 
-    def start(self, base=None):
-        """Hand over memory and start every queue."""
+    def set_up(self):
+        """Hand over memory, and the region for what is in flight."""
         if self._inflight and not self.region:
             self.region = self.get_inflight_fd(self.num_queues, self.size)
         if self.region:
             self.set_inflight_fd(self.region)
         self.set_mem_table(self.memory)
+
+    def start(self, base=None):
+        """Hand over memory and start every queue."""
+        self.set_up()
         for index in range(self.num_queues):
             if index == len(self.queues):
                 self.queues.append(Queue(self.memory, index, self.size,
