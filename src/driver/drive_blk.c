@@ -199,12 +199,21 @@ static bool is_read(struct dqueue *q)
 	return drive_reads(d) && pattern_random(&q->random) % 100 < d->opts.mix_read;
 }
 
+/* The upper half of the product, also where the compiler has no 128 bits. */
+static uint64_t mul_high(uint64_t a, uint64_t b)
+{
+	uint64_t mid = (a >> 32) * (uint32_t)b + ((uint64_t)(uint32_t)a * (uint32_t)b >> 32);
+
+	return (a >> 32) * (b >> 32) + (mid >> 32) +
+	       (((uint32_t)a * (b >> 32) + (uint32_t)mid) >> 32);
+}
+
 static uint64_t pick_block(struct dqueue *q)
 {
 	uint64_t block;
 
 	if (drive_is_random(q->d))
-		return (uint64_t)(((__uint128_t)pattern_random(&q->random) * q->num_blocks) >> 64);
+		return mul_high(pattern_random(&q->random), q->num_blocks);
 	block = q->next_block;
 	q->next_block = block + 1 == q->num_blocks ? 0 : block + 1;
 	return block;

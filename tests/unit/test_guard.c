@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include "mem/guard.h"
-#include "tests/unit/skip.h"
+#include "tests/unit/fault.h"
 
 #define PAGE 0x1000ull
 
@@ -32,34 +32,6 @@ static void use_guard(void)
 	}
 	guard_install();
 	sigaction(SIGBUS, NULL, &guard);
-}
-
-static sigjmp_buf fault_escape;
-static void *volatile fault_addr;
-
-static void note_fault(int sig, siginfo_t *info, void *context)
-{
-	(void)sig;
-	(void)context;
-	fault_addr = info->si_addr;
-	siglongjmp(fault_escape, 1);
-}
-
-/* An emulator may deliver the signal and not say where (qemu-user 7.2, other byte order). */
-static void need_fault_address(void)
-{
-	struct sigaction sa = { .sa_sigaction = note_fault, .sa_flags = SA_SIGINFO }, old;
-	int fd = memfd_create("probe", MFD_CLOEXEC);
-	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	sigaction(SIGBUS, &sa, &old);
-	if (!sigsetjmp(fault_escape, 1))
-		*(volatile char *)p = 1;
-	sigaction(SIGBUS, &old, NULL);
-	munmap(p, PAGE);
-	close(fd);
-	if (fault_addr != p)
-		skip_because("SIGBUS does not tell the address here");
 }
 
 struct loss {

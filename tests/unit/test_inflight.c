@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "mem/guard.h"
+#include "tests/unit/fault.h"
 
 #define NUM 8
 
@@ -414,6 +415,7 @@ static void test_truncated_while_running(void **state)
 	struct fix f;
 
 	(void)state;
+	need_fault_in_atomics();
 	sigaction(SIGBUS, &guard, NULL);
 	start_held(&f, &k);
 	offer_many(&f, 1);
@@ -433,6 +435,7 @@ static void test_truncated_before_start(void **state)
 	struct fix f;
 
 	(void)state;
+	need_fault_in_atomics();
 	sigaction(SIGBUS, &guard, NULL);
 	fix_init(&f, 0, 0);
 	keeper_init(&k);
