@@ -18,7 +18,9 @@ export PATH := /usr/bin:$(PATH)
 deps = $(if $(filter yes,$(DEPS)),tools/deps.sh $(1) $(if $(findstring clang,$(CC)),ci),:)
 
 .DEFAULT_GOAL := all
-.PHONY: all build check check-ports demo clean distclean help
+# BENCH_ARGS: `--quick`, `--only ring,query`; see tests/bench/bench.py.
+BENCH_ARGS ?=
+.PHONY: all build bench check check-ports demo clean distclean help
 
 all:
 	@$(call deps,build)
@@ -53,6 +55,14 @@ demo:
 	@tools/guest-images uml || [ $$? = 77 ]
 	@tools/demo $(BUILDDIR)/src/bin/ringside
 
+bench:
+	@$(call deps,build bench)
+	@$(MAKE) --no-print-directory build
+	@RINGSIDE_BUILD=$(abspath $(BUILDDIR)) \
+		RINGSIDE_BIN=$(abspath $(BUILDDIR))/src/bin/ringside \
+		python3 -B tests/bench/bench.py --json build/bench.json $(BENCH_ARGS)
+	@echo 'All figures: build/bench.json; what they mean: docs/performance.md'
+
 clean:
 	@rm -rf $(BUILDDIR) build/ringside build/*.log
 
@@ -64,6 +74,7 @@ help:
 	@echo 'make demo       boot a Linux guest on our devices and look into them'
 	@echo 'make check      run the default tests; ends with a line of counts'
 	@echo 'make check-ports  build for i386 and s390x (big-endian), run the unit tests there'
+	@echo 'make bench      measure against QEMU, alone on the machine, some 5 minutes'
 	@echo 'make clean      remove the build folder; distclean also what was downloaded'
 	@echo
 	@echo 'Each installs what it misses from Debian (root or sudo; DEPS=no leaves that to you).'

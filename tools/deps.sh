@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Install what is missing from Debian's packages, group by group:
 #
-#   tools/deps.sh [--list] [build] [demo] [test] [ci] [ports]      (all without an argument)
+#   tools/deps.sh [--list] [build] [demo] [test] [bench] [ci] [ports]      (all without an argument)
 #
 # Looks first and touches nothing when all is there. Root installs by itself, anybody else through
 # sudo. --list prints what is missing, and installs nothing.
@@ -10,7 +10,8 @@ set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev'
 demo='user-mode-linux busybox-static kmod'
-test="python3-pytest clang-format qemu-system-x86 qemu-utils $demo"
+test="python3-pytest clang-format qemu-system-x86 qemu-utils valgrind $demo"
+bench='qemu-system-x86 qemu-utils valgrind'
 ci='clang libclang-rt-14-dev dpdk librte-meta-net librte-meta-mempool librte-meta-bus'
 ports='gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user'
 
@@ -19,9 +20,10 @@ groups=
 for word; do
 	case $word in
 	--list) list=1 ;;
-	build | demo | test | ci | ports) groups="$groups $word" ;;
+	build | demo | test | bench | ci | ports) groups="$groups $word" ;;
 	*)
-		echo "tools/deps.sh: '$word' is none of build, demo, test, ci, ports, --list" >&2
+		echo "tools/deps.sh: '$word' is none of build, demo, test, bench, ci, ports," \
+			"--list" >&2
 		exit 2
 		;;
 	esac
@@ -33,7 +35,7 @@ installed()
 }
 
 missing=
-for group in ${groups:-build demo test ci ports}; do
+for group in ${groups:-build demo test bench ci ports}; do
 	eval "packages=\$$group"
 	for package in $packages; do
 		case " $missing " in *" $package "*) continue ;; esac

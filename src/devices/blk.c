@@ -107,7 +107,7 @@ struct blk {
 	struct vdev dev;
 	char *filename, *serial;
 	int aio;
-	bool read_only, direct, locking, discard;
+	bool read_only, direct, locking, discard, read_zeroes;
 	uint32_t num_queues, logical_block_size;
 	uint64_t size;
 	_Atomic bool writeback; /* as CONFIG_WCE has it */
@@ -171,6 +171,7 @@ static int blk_realize(struct vdev *dev, struct err *err)
 	config.read_only = blk->read_only;
 	config.locking = blk->locking;
 	config.direct = blk->direct;
+	config.skip_zeroes = !blk->read_zeroes;
 	config.aio = (enum disk_aio)blk->aio;
 	if (!blk->filename && !blk->size)
 		return err_set(err, -EINVAL,
@@ -498,6 +499,8 @@ static const struct option_spec blk_options[] = {
 		"raw image or block device (a path or fd=N)" },
 	{ "size", OPTION_SIZE, offsetof(struct blk, size), "0", 0, INT64_MAX, NULL,
 		"instead of filename: a disk of this size without storage, for measuring" },
+	{ "read-zeroes", OPTION_BOOL, offsetof(struct blk, read_zeroes), "on", 0, 0, NULL,
+		"with size: reads give zeroes; off leaves what is in the buffer" },
 	{ "read-only", OPTION_BOOL, offsetof(struct blk, read_only), "off", 0, 0, NULL,
 		"refuse writes" },
 	{ "serial", OPTION_STRING, offsetof(struct blk, serial), NULL, 0, 0, NULL,

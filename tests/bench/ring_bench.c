@@ -140,7 +140,7 @@ static void run_one_core(uint64_t count)
 {
 	uint64_t done = 0;
 
-	while (done < count) {
+	while (done < count && !dev->queues[0].broken) {
 		driver->offer(BATCH);
 		device_turn();
 		done += driver->collect();
@@ -153,7 +153,7 @@ static void run_two_cores(uint64_t count)
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, device_thread, NULL);
-	while (done < count) {
+	while (done < count && !dev->queues[0].broken) {
 		uint64_t room = RING / 4 - (offered - done);
 
 		if (room) {
@@ -225,7 +225,8 @@ int main(int argc, char **argv)
 		run_two_cores(count);
 	ns = (double)(now_ns() - start) / (double)count;
 	if (dev->queues[0].broken || dev->queues[0].count.completed < count)
-		die("the queue broke", &(struct err){ .msg = "see the log" });
+		die("the queue broke",
+			&(struct err){ .msg = "its walk refused what the driver wrote" });
 	printf("{\"requests\": %llu, \"ns\": %.2f, \"per_second\": %.0f}\n",
 		(unsigned long long)count, ns, 1e9 / ns);
 	/* Ends with the process: stopping is not what is measured. */

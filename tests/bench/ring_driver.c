@@ -95,28 +95,33 @@ static void packed_prepare(void)
 	event->flags = le16_make(VRING_PACKED_EVENT_DISABLE);
 }
 
-/* One descriptor of the ring, as available in this round. */
-static void packed_add(const struct bench_desc *d, uint16_t id, uint16_t flags)
+/* A list of @num descriptors; the first one's flags come last, and show all of it. */
+static void packed_add(const struct bench_desc *d, unsigned int num, uint16_t id)
 {
-	bool wrap = next_avail & VRING_PACKED_WRAP;
+	unsigned int i = num;
 
-	packed_write(ring.desc, next_avail & VRING_PACKED_POS, d, id,
-		(uint16_t)(flags | (wrap ? VRING_PACKED_DESC_F_AVAIL : VRING_PACKED_DESC_F_USED)));
-	next_avail = vring_packed_add(ring.num, next_avail, 1);
+	while (i--) {
+		uint16_t at = vring_packed_add(ring.num, next_avail, i);
+		bool wrap = at & VRING_PACKED_WRAP;
+
+		packed_write(ring.desc, at & VRING_PACKED_POS, &d[i], id,
+			(uint16_t)((i + 1 < num ? VRING_DESC_F_NEXT : 0) |
+				   (wrap ? VRING_PACKED_DESC_F_AVAIL : VRING_PACKED_DESC_F_USED)));
+	}
+	next_avail = vring_packed_add(ring.num, next_avail, num);
 }
 
 static void packed_offer(unsigned int n)
 {
 	while (n--) {
 		struct bench_desc d[3], outer = { 0, 48, VRING_DESC_F_INDIRECT };
-		unsigned int slot = next_slot++ % NUM_SLOTS, k, num = bench_describe(slot, d);
+		unsigned int slot = next_slot++ % NUM_SLOTS, num = bench_describe(slot, d);
 
 		outer.addr = bench_table_at(slot);
 		if (ring.shape == BENCH_TABLE)
-			packed_add(&outer, (uint16_t)slot, 0);
-		/* One after the other: the device may see a part of a chain only if it is wrong. */
-		for (k = 0; ring.shape != BENCH_TABLE && k < num; k++)
-			packed_add(&d[k], (uint16_t)slot, k + 1 < num ? VRING_DESC_F_NEXT : 0);
+			packed_add(&outer, 1, (uint16_t)slot);
+		else
+			packed_add(d, num, (uint16_t)slot);
 	}
 }
 
