@@ -45,6 +45,8 @@ static void add_word(struct json_object *to, const char *name, uint64_t value)
 	add_text(to, name, text);
 }
 
+static const char *const wishes[] = { "if-offered", "on", "off" };
+
 static struct json_object *options(const struct drive *d)
 {
 	const struct drive_options *o = &d->opts;
@@ -69,6 +71,8 @@ static struct json_object *options(const struct drive *d)
 	add_num(j, "seed", o->seed);
 	add_bool(j, "packed", o->packed);
 	add_bool(j, "in-order", o->in_order);
+	add_text(j, "indirect", wishes[o->indirect]);
+	add_text(j, "event-idx", wishes[o->event_idx]);
 	add_bool(j, "poll", o->poll);
 	add_bool(j, "verify", o->verify);
 	add_bool(j, "reconnect", o->reconnect);

@@ -88,6 +88,8 @@ def test_mixed_requests_are_verified(host, way):
     assert said["device"]["ring"] == ("packed" if "--packed" in way else "split")
     assert said["device"]["in-order"] == ("--in-order" in way)
     assert said["device"]["event-idx"] == ("off" not in way)
+    assert said["options"]["event-idx"] == ("off" if "off" in way else "on" if "on" in way
+                                            else "if-offered")
     if "--poll" not in way:
         assert total["calls"] > 0
     elif "off" not in way:
