@@ -24,27 +24,45 @@ static void cursor_advance(struct chain_cursor *cur, size_t len)
 	cur->num_iov--;
 }
 
-/* What inspection shows of a request is what the device saw: the same copy. */
-static void keep_snapshot(struct chain *c, const void *bytes, size_t len)
+static void put_snap(struct chain *c, size_t i, uint64_t word)
 {
-	size_t have = atomic_load_explicit(&c->num_snap, memory_order_relaxed);
+	atomic_store_explicit(&c->snap[i], word, memory_order_relaxed);
+}
+
+/* What follows earlier bytes, wherever they ended. */
+static void add_to_snapshot(struct chain *c, size_t have, const void *bytes, size_t len)
+{
 	uint8_t snap[CHAIN_SNAP_BYTES];
+	uint64_t word;
 	size_t i;
 
-	if (c->held || have == CHAIN_SNAP_BYTES)
-		return;
-	len = MIN(len, CHAIN_SNAP_BYTES - have);
 	for (i = 0; i < CHAIN_SNAP_BYTES / 8; i++) {
-		uint64_t word = atomic_load_explicit(&c->snap[i], memory_order_relaxed);
-
+		word = atomic_load_explicit(&c->snap[i], memory_order_relaxed);
 		memcpy(snap + i * 8, &word, 8);
 	}
 	memcpy(snap + have, bytes, len);
 	for (i = 0; i < CHAIN_SNAP_BYTES / 8; i++) {
-		uint64_t word;
-
 		memcpy(&word, snap + i * 8, 8);
-		atomic_store_explicit(&c->snap[i], word, memory_order_relaxed);
+		put_snap(c, i, word);
+	}
+}
+
+/* What inspection shows of a request is what the device saw: the same copy. */
+static inline void keep_snapshot(struct chain *c, const void *bytes, size_t len)
+{
+	size_t have = atomic_load_explicit(&c->num_snap, memory_order_relaxed), i;
+	uint64_t word;
+
+	if (c->held || have == CHAIN_SNAP_BYTES)
+		return;
+	len = MIN(len, CHAIN_SNAP_BYTES - have);
+	if (have % 8 || len % 8) {
+		add_to_snapshot(c, have, bytes, len);
+	} else {
+		for (i = 0; i < len / 8; i++) {
+			memcpy(&word, (const char *)bytes + i * 8, 8);
+			put_snap(c, have / 8 + i, word);
+		}
 	}
 	atomic_store_explicit(&c->num_snap, (uint8_t)(have + len), memory_order_relaxed);
 }

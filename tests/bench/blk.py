@@ -19,10 +19,10 @@ def drive(sock, rw, queues, depth, poll, seconds):
     return result[rw]["iops"]
 
 
-def bare(image, rw, seconds):
-    """Requests a second of a loop over pread() or pwrite(), for about so long."""
+def bare(image, rw, buffers, seconds):
+    """Requests a second of a loop over pread() or pwrite() into so many buffers in turn."""
     count = max(1000, int(400000 * seconds))
-    return 1e9 / peers.run_json(peers.tool("disk_bench"), image, "bare", rw, 1, count)["ns"]
+    return 1e9 / peers.run_json(peers.tool("disk_bench"), image, "bare", rw, buffers, count)["ns"]
 
 
 def judge(verdicts, row):
@@ -44,7 +44,8 @@ def measure(row, servers, image, rounds, seconds):
     load = (row["rw"], row["queues"], row["depth"], row["poll"], seconds)
     ways = {name: lambda sock=sock: drive(sock, *load) for name, sock in servers.items()}
     if row["image"] == "tmpfs":
-        ways["bare"] = lambda: bare(image, row["rw"], seconds)
+        ways["bare"] = lambda: bare(image, row["rw"], row["queues"] * row["depth"],
+                                    seconds)
     for name, values in take_pairs(rounds, **ways).items():
         row[name] = values
     row["ratio"] = Ratio(row["ours"], row["best"])

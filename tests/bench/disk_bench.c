@@ -18,8 +18,6 @@
 
 #define BLOCK_BYTES 4096
 #define DEPTH_MAX   1024
-/* What a guest's buffers spread over; both ways touch the same. */
-#define NUM_BUFFERS 1024
 
 static const char *const aio_names[] = { "auto", "io_uring", "threads" };
 
@@ -28,6 +26,7 @@ static struct disk *disk;
 static struct disk_chan *chan;
 static uint64_t num_blocks, num_left, num_out, seed = 88172645463325252ull;
 static uint8_t *buffers;
+static unsigned int num_buffers; /* as many as there are requests at a time */
 static bool is_write;
 
 struct slot {
@@ -47,7 +46,7 @@ static uint8_t *next_buffer(void)
 {
 	static unsigned int at;
 
-	return buffers + (size_t)(at++ % NUM_BUFFERS) * BLOCK_BYTES;
+	return buffers + (size_t)(at++ % num_buffers) * BLOCK_BYTES;
 }
 
 static void start(struct slot *s)
@@ -161,15 +160,16 @@ int main(int argc, char **argv)
 	bare = !strcmp(argv[2], "bare");
 	is_write = !strcmp(argv[3], "write");
 	depth = (unsigned int)MIN(strtoul(argv[4], NULL, 0), (unsigned long)DEPTH_MAX);
+	num_buffers = MAX(depth, 1u);
 	count = num_left = strtoull(argv[5], NULL, 0);
 	/* As a guest's memory is: a shared memory file. */
 	fd = memfd_create("buffers", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, NUM_BUFFERS * BLOCK_BYTES) < 0)
+	if (fd < 0 || ftruncate(fd, num_buffers * BLOCK_BYTES) < 0)
 		return 1;
-	buffers = mmap(NULL, NUM_BUFFERS * BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	buffers = mmap(NULL, num_buffers * BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (buffers == MAP_FAILED)
 		return 1;
-	memset(buffers, 1, NUM_BUFFERS * BLOCK_BYTES);
+	memset(buffers, 1, num_buffers * BLOCK_BYTES);
 	if (bare)
 		fd = open_bare(argv[1]);
 	else
