@@ -77,7 +77,7 @@ static int invoke(const struct qapi_handlers *handlers, struct qapi_call *call, 
 	int r = c->invoke(handlers, call, args, &ret, error);
 
 	if (c->ret && r == 0)
-		call->result = qapi_value_to_json(c->ret, &ret);
+		call->result = qapi_value_to_text(c->ret, &ret);
 	if (c->ret)
 		qapi_value_clear(c->ret, &ret);
 	return r;

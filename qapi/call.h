@@ -36,8 +36,8 @@ struct qapi_handlers;
 struct qapi_call;
 
 /*
- * Runs once a call, from within qapi_dispatch() or later. @result is the reply's "return" (taken
- * over by the callee) where @error is NULL.
+ * Runs once a call, from within qapi_dispatch() or later. @result is the reply's "return" as
+ * value_to_text() takes it (taken over by the callee) where @error is NULL.
  */
 typedef void qapi_done_fn(void *opaque, struct json_object *result, const struct qapi_error *error);
 

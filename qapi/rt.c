@@ -3,7 +3,7 @@
  * Reads, writes and frees values by the tables of their types. Refuses with QEMU's sentences; the
  * name in them is the path from the arguments' object down: 'a.b[2].c'.
  */
-#include "qapi/rt.h"
+#include "qapi/rt_walk.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -30,43 +30,14 @@ struct reading {
 static int read_value(const struct reading *r, const struct place *p, const struct qapi_type *type,
 	struct json_object *json, void *at);
 
-/* From one item of a list to the next: structs and alternates lie behind pointers. */
-static size_t item_size(const struct qapi_type *list)
-{
-	enum qapi_kind kind = list->element->kind;
-
-	return kind == QAPI_KIND_STRUCT || kind == QAPI_KIND_ALTERNATE ? sizeof(void *)
-								       : list->element->size;
-}
-
 static bool *has_flag(const struct qapi_member *m, void *base)
 {
 	return m->has_offset == QAPI_NO_HAS ? NULL : (bool *)((char *)base + m->has_offset);
 }
 
-/* The branch that the tag of the union at @base names, or NULL. */
-static const struct qapi_type *branch_of(const struct qapi_type *type, const void *base)
-{
-	unsigned int tag;
-
-	if (!type->branches)
-		return NULL;
-	memcpy(&tag, (const char *)base + type->tag_offset, sizeof(tag));
-	return type->branches[tag];
-}
-
-/* The alternative that the value at @base holds. */
-static const struct qapi_member *alternative_of(const struct qapi_type *type, const void *base)
-{
-	unsigned int n;
-
-	memcpy(&n, (const char *)base + type->tag_offset, sizeof(n));
-	return &type->members[n];
-}
-
 void qapi_struct_clear(const struct qapi_type *type, void *at)
 {
-	const struct qapi_type *branch = branch_of(type, at);
+	const struct qapi_type *branch = qapi_branch_of(type, at);
 
 	if (branch) {
 		void **p = (void **)((char *)at + type->branch_offset);
@@ -82,7 +53,7 @@ void qapi_struct_clear(const struct qapi_type *type, void *at)
 
 static void clear_list(const struct qapi_type *type, struct qapi_list *list)
 {
-	size_t step = item_size(type);
+	size_t step = qapi_item_size(type);
 
 	for (size_t i = 0; i < list->num; i++)
 		qapi_value_clear(type->element, (char *)list->items + i * step);
@@ -112,7 +83,7 @@ void qapi_value_clear(const struct qapi_type *type, void *at)
 		break;
 	case QAPI_KIND_ALTERNATE:
 		if (*p) {
-			const struct qapi_member *m = alternative_of(type, *p);
+			const struct qapi_member *m = qapi_alternative_of(type, *p);
 
 			qapi_value_clear(m->type, (char *)*p + m->offset);
 		}
@@ -125,7 +96,7 @@ void qapi_value_clear(const struct qapi_type *type, void *at)
 
 void *qapi_list_grow(const struct qapi_type *type, struct qapi_list *list)
 {
-	size_t step = item_size(type);
+	size_t step = qapi_item_size(type);
 	void *item;
 
 	/* Room doubles at each power of two. */
@@ -140,43 +111,24 @@ void *qapi_list_grow(const struct qapi_type *type, struct qapi_list *list)
 
 static struct json_object *int_to_json(const struct qapi_type *type, const void *at)
 {
-	uint64_t u;
+	uint64_t u = qapi_int_bits(type, at);
 
-	switch (type->size) {
-	case 1: u = type->is_signed ? (uint64_t) * (const int8_t *)at : *(const uint8_t *)at; break;
-	case 2:
-		u = type->is_signed ? (uint64_t) * (const int16_t *)at : *(const uint16_t *)at;
-		break;
-	case 4:
-		u = type->is_signed ? (uint64_t) * (const int32_t *)at : *(const uint32_t *)at;
-		break;
-	default: u = *(const uint64_t *)at; break;
-	}
 	return type->is_signed || u <= INT64_MAX ? json_object_new_int64((int64_t)u)
 						 : json_object_new_uint64(u);
 }
 
-static bool is_present(const struct qapi_member *m, const void *base)
-{
-	const char *at = (const char *)base + m->offset;
-
-	if (!m->optional)
-		return true;
-	if (m->has_offset != QAPI_NO_HAS)
-		return *(const bool *)((const char *)base + m->has_offset);
-	return *(void *const *)at != NULL;
-}
-
 static void add_members(const struct qapi_type *type, const void *base, struct json_object *obj)
 {
-	const struct qapi_type *branch = branch_of(type, base);
+	const struct qapi_type *branch = qapi_branch_of(type, base);
 
 	for (size_t i = 0; i < type->num; i++) {
 		const struct qapi_member *m = &type->members[i];
 
-		if (is_present(m, base))
-			json_object_object_add(obj, m->name,
-				qapi_value_to_json(m->type, (const char *)base + m->offset));
+		if (qapi_is_present(m, base))
+			/* Names are constants, and those of a struct and its branch differ. */
+			json_object_object_add_ex(obj, m->name,
+				qapi_value_to_json(m->type, (const char *)base + m->offset),
+				JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY);
 	}
 	if (branch) {
 		const void *p = *(void *const *)((const char *)base + type->branch_offset);
@@ -196,7 +148,7 @@ struct json_object *qapi_struct_to_json(const struct qapi_type *type, const void
 
 static struct json_object *list_to_json(const struct qapi_type *type, const struct qapi_list *list)
 {
-	size_t step = item_size(type);
+	size_t step = qapi_item_size(type);
 	struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; i < list->num; i++)
@@ -224,7 +176,7 @@ struct json_object *qapi_value_to_json(const struct qapi_type *type, const void 
 	case QAPI_KIND_STRUCT: return *p ? qapi_struct_to_json(type, *p) : json_object_new_object();
 	case QAPI_KIND_ALTERNATE:
 		if (*p) {
-			const struct qapi_member *m = alternative_of(type, *p);
+			const struct qapi_member *m = qapi_alternative_of(type, *p);
 
 			return qapi_value_to_json(m->type, (const char *)*p + m->offset);
 		}
@@ -435,7 +387,7 @@ static int read_struct(const struct reading *r, const struct place *p, const str
 		return refuse_type(r, p, "object");
 	e = read_members(r, p, type, json, base);
 	if (e == 0 && type->branches && has_tag(type, base))
-		branch = branch_of(type, base);
+		branch = qapi_branch_of(type, base);
 	if (e == 0 && branch) {
 		void *inner = xcalloc(1, branch->size);
 

@@ -92,6 +92,8 @@ enum qapi_mode {
 void qapi_value_clear(const struct qapi_type *type, void *at);
 /* A new tree; NULL is JSON's null. */
 struct json_object *qapi_value_to_json(const struct qapi_type *type, const void *at);
+/* The same for somebody who only writes it on: value_new_written(). */
+struct json_object *qapi_value_to_text(const struct qapi_type *type, const void *at);
 /*
  * Fills the zeroed @at from @json. 0, or -EINVAL with QEMU's sentence ("Parameter 'a.b' is
  * missing"); then @at is zeroed again. @name is what the sentence calls the whole, NULL for

@@ -76,10 +76,13 @@ void loop_deinit(struct loop *loop)
 
 static void run_posts(struct loop *loop)
 {
-	/* Pairs with the release in loop_post(): what was written before the post is seen. */
-	struct loop_post *post = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
-	struct loop_post *in_order = NULL;
+	struct loop_post *post, *in_order = NULL;
 
+	/* A loop that polls comes here often. */
+	if (!atomic_load_explicit(&loop->posts, memory_order_relaxed))
+		return;
+	/* Pairs with the release in loop_post(): what was written before the post is seen. */
+	post = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
 	while (post) {
 		struct loop_post *next = post->next;
 

@@ -118,7 +118,10 @@ struct loop {
 /* -errno with @err set where the kernel gives no descriptor. @name, copied, names the thread too.
  */
 int loop_init(struct loop *loop, const char *name, struct err *err);
-/* The loop has stopped and watches nothing any more. Idempotent. */
+/*
+ * The loop has stopped and watches nothing any more, and no thread is within loop_post() on it:
+ * those that post to it are joined before. Idempotent.
+ */
 void loop_deinit(struct loop *loop);
 
 /* Runs until loop_stop(); messages that were posted before the stop are delivered. */

@@ -51,6 +51,26 @@ int value_parse_option(
  */
 char *value_to_text(struct json_object *value, size_t *ret_len);
 
+/*
+ * Text of JSON that is written piece by piece, without a tree. All members 0 to begin with;
+ * value_new_written() takes what it holds, which is one whole value then.
+ */
+struct value_writer {
+	char *bytes;
+	size_t len, room;
+};
+
+/* As it is: punctuation, true, null. */
+void value_write(struct value_writer *out, const char *json);
+/* With its quotes; what is not UTF-8 becomes U+FFFD. */
+void value_write_string(struct value_writer *out, const char *s);
+/* The bits of an int64_t or a uint64_t. */
+void value_write_int(struct value_writer *out, uint64_t bits, bool is_signed);
+void value_write_double(struct value_writer *out, double d);
+void value_write_value(struct value_writer *out, struct json_object *value);
+/* A value that is text already: only value_to_text() and its like know what it holds. */
+struct json_object *value_new_written(struct value_writer *out);
+
 /* A string value of any bytes: what is not UTF-8 becomes U+FFFD. NULL is "". */
 struct json_object *value_new_string(const char *s);
 struct json_object *value_new_string_len(const char *s, size_t len);

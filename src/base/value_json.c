@@ -26,10 +26,12 @@ struct text {
 	size_t len, room;
 };
 
+#define TEXT_FIRST_BYTES 64
+
 static void text_add(struct text *t, const char *bytes, size_t len)
 {
 	if (t->len + len + 1 > t->room) {
-		t->room = MAX(2 * t->room, t->len + len + 1);
+		t->room = 2 * t->room + len + TEXT_FIRST_BYTES;
 		t->bytes = xreallocarray(t->bytes, t->room, 1);
 	}
 	memcpy(t->bytes + t->len, bytes, len);
@@ -144,6 +146,16 @@ static int read_escape(struct reader *r, struct text *t)
 	return 0;
 }
 
+/* How many of the next bytes stand for themselves in a string. */
+static size_t num_plain(const struct reader *r, char quote)
+{
+	const char *at = r->at;
+
+	while (at < r->end && *at >= 0x20 && *at < 0x7f && *at != quote && *at != '\\')
+		at++;
+	return (size_t)(at - r->at);
+}
+
 /* The text of a string whose opening quote is next. */
 static int read_text(struct reader *r, struct text *t)
 {
@@ -152,9 +164,15 @@ static int read_text(struct reader *r, struct text *t)
 
 	text_add(t, "", 0);
 	while (r->at < r->end && *r->at != quote) {
+		size_t n = num_plain(r, quote);
 		unsigned int c;
-		size_t n;
 		int e = 0;
+
+		if (n) {
+			text_add(t, r->at, n);
+			r->at += n;
+			continue;
+		}
 
 		if ((unsigned char)*r->at < 0x20)
 			return refuse_stray(r, start, r->at, "stray");

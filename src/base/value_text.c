@@ -12,50 +12,78 @@
 
 #include "base/alloc.h"
 #include "base/utf8.h"
+#include "base/util.h"
 
-static void put(FILE *out, const char *s)
+#define TEXT_FIRST_BYTES 2048
+
+static void put_bytes(struct value_writer *out, const char *s, size_t len)
 {
-	fputs(s, out);
+	if (len >= out->room - out->len) {
+		out->room = 2 * out->room + len + TEXT_FIRST_BYTES;
+		out->bytes = xreallocarray(out->bytes, out->room, 1);
+	}
+	memcpy(out->bytes + out->len, s, len);
+	out->len += len;
 }
 
-static void put_char(FILE *out, unsigned int c)
+void value_write(struct value_writer *out, const char *json)
+{
+	put_bytes(out, json, strlen(json));
+}
+
+/* How many bytes from @s on stand for themselves in a string. */
+static size_t num_plain(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && s[n] >= 0x20 && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
+		n++;
+	return n;
+}
+
+static void put_char(struct value_writer *out, unsigned int c)
 {
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
 	const char *found = c && c < 0x80 ? strchr(from, (int)c) : NULL;
+	char buf[16];
 
 	if (found)
-		fprintf(out, "\\%c", to[found - from]);
+		snprintf(buf, sizeof(buf), "\\%c", to[found - from]);
 	else if (c >= 0x10000)
-		fprintf(out, "\\u%04X\\u%04X", 0xd800 + ((c - 0x10000) >> 10),
+		snprintf(buf, sizeof(buf), "\\u%04X\\u%04X", 0xd800 + ((c - 0x10000) >> 10),
 			0xdc00 + ((c - 0x10000) & 0x3ff));
-	else if (c < 0x20 || c >= 0x7f)
-		fprintf(out, "\\u%04X", c);
 	else
-		fputc((int)c, out);
+		snprintf(buf, sizeof(buf), "\\u%04X", c);
+	value_write(out, buf);
 }
 
-static void put_string(FILE *out, const char *s, size_t len)
+static void put_string(struct value_writer *out, const char *s, size_t len)
 {
-	fputc('"', out);
+	put_bytes(out, "\"", 1);
 	while (len) {
+		size_t n = num_plain(s, len);
 		unsigned int c;
-		size_t n = utf8_decode(s, len, &c);
 
-		put_char(out, n ? c : UTF8_REPLACEMENT);
-		n = n ? n : 1;
+		if (n) {
+			put_bytes(out, s, n);
+		} else {
+			n = utf8_decode(s, len, &c);
+			put_char(out, n ? c : UTF8_REPLACEMENT);
+			n = n ? n : 1;
+		}
 		s += n;
 		len -= n;
 	}
-	fputc('"', out);
+	put_bytes(out, "\"", 1);
 }
 
 /* The shortest digits that read back as the same number. */
-static void put_double(FILE *out, double d)
+void value_write_double(struct value_writer *out, double d)
 {
 	char buf[40];
 
 	if (!isfinite(d)) {
-		put(out, "null");
+		value_write(out, "null");
 		return;
 	}
 	for (int digits = 15; digits <= 17; digits++) {
@@ -63,33 +91,42 @@ static void put_double(FILE *out, double d)
 		if (strtod(buf, NULL) == d)
 			break;
 	}
-	put(out, buf);
+	value_write(out, buf);
 }
 
-static void put_int(FILE *out, struct json_object *v)
+void value_write_int(struct value_writer *out, uint64_t bits, bool is_signed)
+{
+	char buf[24], *at = buf + sizeof(buf);
+	bool is_negative = is_signed && (int64_t)bits < 0;
+	uint64_t left = is_negative ? 0 - bits : bits;
+
+	do
+		*--at = (char)('0' + left % 10);
+	while (left /= 10);
+	if (is_negative)
+		*--at = '-';
+	put_bytes(out, at, (size_t)(buf + sizeof(buf) - at));
+}
+
+static void put_int(struct value_writer *out, struct json_object *v)
 {
 	int64_t i = json_object_get_int64(v);
 
-	if (i < 0)
-		fprintf(out, "%lld", (long long)i);
-	else
-		fprintf(out, "%llu", (unsigned long long)json_object_get_uint64(v));
+	value_write_int(out, i < 0 ? (uint64_t)i : json_object_get_uint64(v), i < 0);
 }
 
-static void put_value(FILE *out, struct json_object *v);
-
-static void put_list(FILE *out, struct json_object *v)
+static void put_list(struct value_writer *out, struct json_object *v)
 {
 	size_t num = json_object_array_length(v);
 
 	for (size_t i = 0; i < num; i++) {
-		put(out, i ? ", " : "[");
-		put_value(out, json_object_array_get_idx(v, i));
+		value_write(out, i ? ", " : "[");
+		value_write_value(out, json_object_array_get_idx(v, i));
 	}
-	put(out, num ? "]" : "[]");
+	value_write(out, num ? "]" : "[]");
 }
 
-static void put_object(FILE *out, struct json_object *v)
+static void put_object(struct value_writer *out, struct json_object *v)
 {
 	struct json_object_iterator it = json_object_iter_begin(v), end = json_object_iter_end(v);
 	const char *before = "{";
@@ -97,52 +134,85 @@ static void put_object(FILE *out, struct json_object *v)
 	while (!json_object_iter_equal(&it, &end)) {
 		const char *key = json_object_iter_peek_name(&it);
 
-		put(out, before);
+		value_write(out, before);
 		put_string(out, key, strlen(key));
-		put(out, ": ");
-		put_value(out, json_object_iter_peek_value(&it));
+		value_write(out, ": ");
+		value_write_value(out, json_object_iter_peek_value(&it));
 		before = ", ";
 		json_object_iter_next(&it);
 	}
-	put(out, before[0] == '{' ? "{}" : "}");
+	value_write(out, before[0] == '{' ? "{}" : "}");
 }
 
-static void put_value(FILE *out, struct json_object *v)
+static void put_text(struct value_writer *out, struct json_object *v)
+{
+	const struct value_writer *written = json_object_get_userdata(v);
+
+	/* Only value_new_written() gives strings a companion. */
+	if (written)
+		put_bytes(out, written->bytes, written->len);
+	else
+		put_string(out, json_object_get_string(v), (size_t)json_object_get_string_len(v));
+}
+
+void value_write_value(struct value_writer *out, struct json_object *v)
 {
 	switch (json_object_get_type(v)) {
-	case json_type_boolean: put(out, json_object_get_boolean(v) ? "true" : "false"); break;
-	case json_type_int: put_int(out, v); break;
-	case json_type_double: put_double(out, json_object_get_double(v)); break;
-	case json_type_string:
-		put_string(out, json_object_get_string(v), (size_t)json_object_get_string_len(v));
+	case json_type_boolean:
+		value_write(out, json_object_get_boolean(v) ? "true" : "false");
 		break;
+	case json_type_int: put_int(out, v); break;
+	case json_type_double: value_write_double(out, json_object_get_double(v)); break;
+	case json_type_string: put_text(out, v); break;
 	case json_type_array: put_list(out, v); break;
 	case json_type_object: put_object(out, v); break;
-	case json_type_null: put(out, "null"); break;
+	case json_type_null: value_write(out, "null"); break;
 	}
 }
 
 char *value_to_text(struct json_object *value, size_t *ret_len)
 {
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
+	struct value_writer out = { 0 };
 
-	if (out) {
-		put_value(out, value);
-		fclose(out);
-	}
+	value_write_value(&out, value);
+	out.bytes[out.len] = '\0';
 	if (ret_len)
-		*ret_len = text ? len : 0;
-	return text ? text : xstrdup("");
+		*ret_len = out.len;
+	return out.bytes;
+}
+
+static void free_written(struct json_object *value, void *written)
+{
+	(void)value;
+	free(((struct value_writer *)written)->bytes);
+	free(written);
+}
+
+struct json_object *value_new_written(struct value_writer *out)
+{
+	struct json_object *value = json_object_new_string("");
+	struct value_writer *written = xnew(struct value_writer);
+
+	*written = *out;
+	*out = (struct value_writer){ 0 };
+	json_object_set_userdata(value, written, free_written);
+	return value;
+}
+
+void value_write_string(struct value_writer *out, const char *s)
+{
+	put_string(out, s, strlen(s));
 }
 
 struct json_object *value_new_string_len(const char *s, size_t len)
 {
-	char *clean = xcalloc(len + 1, 3); /* U+FFFD has three bytes */
-	size_t num = 0;
 	struct json_object *ret;
+	size_t num = 0;
+	char *clean;
 
+	if (num_plain(s, len) == len)
+		return json_object_new_string_len(s, (int)len);
+	clean = xcalloc(len + 1, 3); /* U+FFFD has three bytes */
 	while (len) {
 		unsigned int c;
 		size_t n = utf8_decode(s, len, &c);

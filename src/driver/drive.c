@@ -21,6 +21,9 @@
 #define DRAIN_MS	   10000
 #define DRAIN_SIGNALLED_MS 2000
 #define PROGRESS_MS	   1000
+/* How long a back-end may be gone, and how often we look. */
+#define RECONNECT_MS	   30000
+#define RECONNECT_AGAIN_MS 20
 
 static const struct drive_kind *const kinds[] = { &drive_blk, &drive_net, &drive_rng,
 	&drive_console };
@@ -163,6 +166,7 @@ struct run {
 	uint64_t seen, seen_ns; /* the last time that something had come back */
 	uint64_t shown, next_show_ns;
 	bool line; /* a progress line stands on the terminal */
+	uint64_t away_ns; /* since when the back-end is gone; 0: it is not */
 };
 
 static uint64_t answered(const struct drive *d)
@@ -223,14 +227,33 @@ static bool workers_done(const struct drive *d)
 static void look_at_connection(struct run *run)
 {
 	struct drive *d = run->d;
-	int r = vuc_check_alive(&d->vuc, run->err);
+	struct err err = { 0 };
+	int r = vuc_check_alive(&d->vuc, &err);
 
+	if (r >= 0)
+		return;
 	if (r == -ECONNRESET && d->opts.reconnect && !run->code) {
-		r = drive_reconnect(d, run->err);
-		run->seen_ns = now_ns();
+		run->away_ns = now_ns();
+		return;
 	}
-	if (r < 0)
-		fail(run, r);
+	*run->err = err;
+	fail(run, r);
+}
+
+static void look_for_another(struct run *run)
+{
+	struct err err = { 0 };
+	int r = drive_reconnect(run->d, &err);
+	uint64_t now = now_ns();
+
+	if (drive_is_away(r) && now - run->away_ns < RECONNECT_MS * NSEC_PER_MSEC)
+		return;
+	run->away_ns = 0;
+	run->seen_ns = now;
+	if (r >= 0)
+		return;
+	*run->err = err;
+	fail(run, err_prefix(run->err, r, "reconnecting"));
 }
 
 static void look_at_rings(struct run *run)
@@ -282,6 +305,8 @@ static int next_look_ms(const struct run *run, uint64_t now)
 	const struct drive *d = run->d;
 	uint64_t end = d->start_ns + d->opts.duration_ns, ms = PROGRESS_MS;
 
+	if (run->away_ns)
+		return RECONNECT_AGAIN_MS;
 	if (run->stopping)
 		return 50;
 	if (d->opts.duration_ns)
@@ -301,15 +326,16 @@ static void control(struct run *run, int signals)
 	for (unsigned int i = 0; i < d->num_rings; i++)
 		fds[3 + i] = (struct pollfd){ d->queues[i].err_fd, POLLIN, 0 };
 	while (!workers_done(d) && !atomic_load(&d->abandon)) {
-		/* A reconnection changes it. */
-		fds[2].fd = d->vuc.sock.fd;
+		fds[2].fd = run->away_ns ? -1 : d->vuc.sock.fd;
 		if (poll(fds, 3 + d->num_rings, next_look_ms(run, now_ns())) < 0 && errno != EINTR)
 			break;
 		if (atomic_load(&d->failed))
 			break;
 		look_at_signals(run);
 		look_at_rings(run);
-		if (fds[2].revents)
+		if (run->away_ns)
+			look_for_another(run);
+		else if (fds[2].revents)
 			look_at_connection(run);
 		look_at_clock(run, now_ns());
 	}

@@ -147,6 +147,55 @@ static int blk_check(struct drive *d, struct err *err)
 	return r < 0 ? r : check_pieces(d, &c, err);
 }
 
+static uint64_t offset_of(const struct dqueue *q, uint64_t block)
+{
+	return q->d->opts.offset + (q->first_block + block) * q->d->opts.bs;
+}
+
+/* Header, data, status: the same for all that reads and writes. */
+static void shape(struct dqueue *q, struct drive_request *req)
+{
+	struct drive *d = q->d;
+	unsigned int n = 0;
+
+	req->bufs[n++] = dring_buf(req->head_addr, sizeof(struct blk_header));
+	for (uint32_t at = 0; at < d->opts.bs; at += d->piece_bytes)
+		req->bufs[n++] =
+			dring_buf(req->data_addr + at, MIN(d->piece_bytes, d->opts.bs - at));
+	req->bufs[n++] = dring_buf(req->head_addr + STATUS_AT, 1);
+}
+
+static void put_header(struct drive_request *req, uint32_t type, uint64_t sector)
+{
+	struct blk_header *header = (struct blk_header *)req->head;
+
+	header->type = le32_make(type);
+	header->reserved = le32_make(0);
+	header->sector = le64_make(sector);
+	req->head[STATUS_AT] = S_NONE;
+}
+
+static void put_request(struct dqueue *q, struct drive_request *req, bool writes)
+{
+	unsigned int num = q->d->max_bufs;
+
+	put_header(req, writes ? T_OUT : T_IN, offset_of(q, req->block) / SECTOR);
+	if (req->dir == DRIVE_SYNC)
+		shape(q, req);
+	req->dir = writes ? DRIVE_WRITE : DRIVE_READ;
+	req->num_out = (uint8_t)(writes ? num - 1 : 1);
+	req->num_in = (uint8_t)(num - req->num_out);
+}
+
+/* It is shaped again when it reads or writes next. */
+static void put_flush(struct drive_request *req)
+{
+	put_header(req, T_FLUSH, 0);
+	req->dir = DRIVE_SYNC;
+	req->bufs[1] = dring_buf(req->head_addr + STATUS_AT, 1);
+	req->num_out = req->num_in = 1;
+}
+
 static void blk_prepare(struct dqueue *q)
 {
 	struct drive *d = q->d;
@@ -161,33 +210,11 @@ static void blk_prepare(struct dqueue *q)
 		d->first_generation = (uint32_t)(pattern_random(&now) & (GENERATION >> 1)) | 1;
 	if (d->opts.verify)
 		q->blocks = xnew_n(uint32_t, q->num_blocks);
-	for (uint32_t i = 0; drive_writes(d) && i < q->depth; i++)
-		pattern_fill(q->reqs[i].data, d->opts.bs / SECTOR * SECTOR, state, i, 1);
-}
-
-static uint64_t offset_of(const struct dqueue *q, uint64_t block)
-{
-	return q->d->opts.offset + (q->first_block + block) * q->d->opts.bs;
-}
-
-static void put_request(struct dqueue *q, struct drive_request *req, uint32_t type)
-{
-	struct drive *d = q->d;
-	struct blk_header *header = (struct blk_header *)req->head;
-	uint64_t sector = type == T_FLUSH ? 0 : offset_of(q, req->block) / SECTOR;
-	unsigned int n = 0;
-
-	header->type = le32_make(type);
-	header->reserved = le32_make(0);
-	header->sector = le64_make(sector);
-	req->head[STATUS_AT] = S_NONE;
-	req->bufs[n++] = dring_buf(req->head_addr, sizeof(*header));
-	for (uint32_t at = 0; type != T_FLUSH && at < d->opts.bs; at += d->piece_bytes)
-		req->bufs[n++] =
-			dring_buf(req->data_addr + at, MIN(d->piece_bytes, d->opts.bs - at));
-	req->num_out = (uint8_t)(type == T_OUT ? n : 1);
-	req->bufs[n++] = dring_buf(req->head_addr + STATUS_AT, 1);
-	req->num_in = (uint8_t)(n - req->num_out);
+	for (uint32_t i = 0; i < q->depth; i++) {
+		shape(q, &q->reqs[i]);
+		if (drive_writes(d))
+			pattern_fill(q->reqs[i].data, d->opts.bs, state, i, 1);
+	}
 }
 
 static bool is_read(struct dqueue *q)
@@ -237,42 +264,48 @@ static bool next_check(struct dqueue *q, struct drive_request *req)
 		q->check_block++;
 	if (q->check_block >= q->num_blocks)
 		return false;
-	req->dir = DRIVE_READ;
 	req->block = q->check_block++;
-	put_request(q, req, T_IN);
+	put_request(q, req, false);
 	return true;
+}
+
+/* The block is this request's until it comes back. */
+static void put_pattern(struct dqueue *q, struct drive_request *req)
+{
+	struct drive *d = q->d;
+	uint32_t *block = &q->blocks[req->block];
+
+	if (req->dir == DRIVE_WRITE) {
+		req->generation = *block ? (*block + 1) & GENERATION : d->first_generation;
+		req->generation = req->generation ? req->generation : 1;
+		pattern_fill(req->data, d->opts.bs, offset_of(q, req->block), d->opts.seed,
+			req->generation);
+	}
+	*block |= BUSY;
 }
 
 static bool blk_next(struct dqueue *q, struct drive_request *req)
 {
 	struct drive *d = q->d;
 	uint64_t block;
+	bool writes;
 
 	if (q->phase == DQUEUE_CHECKING)
 		return next_check(q, req);
 	if (d->opts.fsync && q->writes_since_sync >= d->opts.fsync) {
 		q->writes_since_sync = 0;
-		req->dir = DRIVE_SYNC;
-		put_request(q, req, T_FLUSH);
+		put_flush(req);
 		return true;
 	}
 	block = pick_block(q);
 	if (q->blocks && !find_idle(q, &block))
 		return false;
 	req->block = block;
-	req->dir = is_read(q) ? DRIVE_READ : DRIVE_WRITE;
-	if (req->dir == DRIVE_WRITE)
-		q->writes_since_sync++;
-	if (q->blocks && req->dir == DRIVE_WRITE) {
-		req->generation = q->blocks[block] ? (q->blocks[block] + 1) & GENERATION
-						   : d->first_generation;
-		req->generation = req->generation ? req->generation : 1;
-		pattern_fill(
-			req->data, d->opts.bs, offset_of(q, block), d->opts.seed, req->generation);
-	}
+	writes = !is_read(q);
+	put_request(q, req, writes);
+	q->writes_since_sync += writes;
 	if (q->blocks)
-		q->blocks[block] |= BUSY;
-	put_request(q, req, req->dir == DRIVE_READ ? T_IN : T_OUT);
+		put_pattern(q, req);
 	return true;
 }
 

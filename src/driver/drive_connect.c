@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "driver/drive_internal.h"
@@ -15,10 +14,6 @@
 #define STATUS_DRIVER	   2
 #define STATUS_DRIVER_OK   4
 #define STATUS_FEATURES_OK 8
-
-/* How long a back-end may be gone, and how often we look. */
-#define RECONNECT_MS	   30000
-#define RECONNECT_AGAIN_MS 20
 
 struct wish {
 	unsigned int bit;
@@ -244,22 +239,18 @@ static int take_over(struct drive *d, struct err *err)
 	return r < 0 ? r : drive_start_rings(d, err);
 }
 
-static bool is_away(int code)
+bool drive_is_away(int code)
 {
-	return code == -ECONNREFUSED || code == -ENOENT || code == -ECONNRESET;
+	return code == -ECONNREFUSED || code == -ENOENT || code == -ECONNRESET || code == -EAGAIN;
 }
 
 int drive_reconnect(struct drive *d, struct err *err)
 {
-	const struct timespec again = { 0, RECONNECT_AGAIN_MS * (long)NSEC_PER_MSEC };
-	uint64_t end = now_ns() + RECONNECT_MS * NSEC_PER_MSEC, one = 1;
-	int r;
+	uint64_t one = 1;
+	int r = take_over(d, err);
 
-	while (is_away(r = take_over(d, err)) && now_ns() < end)
-		nanosleep(&again, NULL);
 	if (r < 0)
-		return err_prefix(
-			err, r, "reconnecting after %u times that went well", d->reconnects);
+		return r;
 	d->reconnects++;
 	/* Whoever was told something by the one before, or waits to be, looks once more. */
 	for (unsigned int i = 0; i < d->num_rings; i++) {

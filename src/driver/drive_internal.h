@@ -181,7 +181,9 @@ static inline bool drive_is_random(const struct drive *d)
 int drive_negotiate(struct drive *d, struct err *err);
 int drive_start_rings(struct drive *d, struct err *err);
 int drive_stop_rings(struct drive *d, struct err *err);
+/* One attempt; where drive_is_away() says so of its outcome, another may go better. */
 int drive_reconnect(struct drive *d, struct err *err);
+bool drive_is_away(int code);
 
 /* drive_setup.c: memory, rings and requests. */
 int drive_setup(struct drive *d, struct err *err);

@@ -35,15 +35,19 @@ static inline bool dring_is_outstanding(const struct dring *r, uint32_t id)
 	return id < r->cfg.num && r->chains[id].num_descs;
 }
 
-/* The chain @id is the device's now. */
-static inline void dring_track(struct dring *r, uint16_t id, uint32_t token,
-	const struct dring_buf *in, unsigned int num_in, uint16_t num_descs)
+/* 16 bytes of a descriptor: its address, and length, flags and the rest in @word. */
+static inline void dring_put(void *at, uint64_t addr, uint64_t word)
 {
-	uint32_t bytes = 0;
+	const le64 desc[2] = { le64_make(addr), le64_make(word) };
 
-	for (unsigned int i = 0; i < num_in; i++)
-		bytes += in[i].len;
-	r->chains[id] = (struct dring_chain){ token, bytes, num_descs };
+	memcpy(at, desc, sizeof(desc));
+}
+
+/* The chain @id, whose buffers hold @writable_bytes for the device, is its now. */
+static inline void dring_track(
+	struct dring *r, uint16_t id, uint32_t token, uint32_t writable_bytes, uint16_t num_descs)
+{
+	r->chains[id] = (struct dring_chain){ token, writable_bytes, num_descs };
 	r->num_outstanding++;
 	r->num_free -= num_descs;
 	if (r->cfg.in_order) {

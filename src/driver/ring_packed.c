@@ -58,85 +58,95 @@ int dring_packed_init(struct dring *r, struct dmem *mem, struct err *err)
 	return 0;
 }
 
-/*
- * Writes entry @n of a chain. The head's flags hand the chain over, so they are @later's to store.
- */
-static void put_desc(struct dring *r, uint32_t pos, bool wrap, struct packed_desc desc,
-	uint16_t flags, bool later)
-{
-	struct packed_desc *at = (struct packed_desc *)r->desc + pos;
-
-	at->addr = desc.addr;
-	at->len = desc.len;
-	at->id = desc.id;
-	if (!later)
-		at->flags = le16_make(flags | available_flags(wrap));
-}
-
-static void hand_over(struct dring *r, uint32_t pos, bool wrap, uint16_t flags)
+static void hand_over(struct dring *r, uint32_t pos, bool wrap, unsigned int flags)
 {
 	struct packed_desc *at = (struct packed_desc *)r->desc + pos;
 
 	/* Release, paired with the device's acquire of these flags: who sees them sees the whole
 	 * chain. */
-	__atomic_store_n(&at->flags.raw, htole16(flags | available_flags(wrap)), __ATOMIC_RELEASE);
+	__atomic_store_n(&at->flags.raw, htole16((uint16_t)(flags | available_flags(wrap))),
+		__ATOMIC_RELEASE);
 }
 
-static uint16_t flags_of(unsigned int n, unsigned int num_out, unsigned int num)
+/* Length, id and flags as they lie behind an address. */
+static uint64_t word_of(uint32_t len, uint16_t id, unsigned int flags)
 {
-	return (uint16_t)((n < num_out ? 0 : DESC_F_WRITE) | (n + 1 < num ? DESC_F_NEXT : 0));
+	return len | (uint64_t)id << 32 | (uint64_t)flags << 48;
 }
 
-/* Entries one after the other from the next position on; returns the head's flags. */
-static uint16_t fill_direct(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
+/* A head without its flags, which hand the chain over. */
+static void put_head(struct dring *r, uint64_t addr, uint32_t len, uint16_t id)
+{
+	struct packed_desc *at = (struct packed_desc *)r->desc + r->next_avail;
+
+	at->addr = le64_make(addr);
+	at->len = le32_make(len);
+	at->id = le16_make(id);
+}
+
+/* Entries one after the other from the next position on; returns the writable bytes. */
+static uint32_t fill_direct(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
 	unsigned int num, uint16_t id)
 {
-	uint32_t pos = r->next_avail;
+	uint32_t pos = r->next_avail, writable = num_out ? 0 : bufs[0].len;
 	bool wrap = r->avail_wrap;
 
-	for (unsigned int n = 0; n < num; n++) {
-		struct packed_desc desc = { le64_make(bufs[n].addr), le32_make(bufs[n].len),
-			le16_make(id), { 0 } };
+	put_head(r, bufs[0].addr, bufs[0].len, id);
+	for (unsigned int n = 1; n < num; n++) {
+		unsigned int flags = n + 1 < num ? DESC_F_NEXT : 0;
 
-		put_desc(r, pos, wrap, desc, flags_of(n, num_out, num), n == 0);
 		if (++pos == r->cfg.num) {
 			pos = 0;
 			wrap = !wrap;
 		}
+		if (n >= num_out) {
+			flags |= DESC_F_WRITE;
+			writable += bufs[n].len;
+		}
+		/* Whoever walks here before the head is handed over does not know the rules. */
+		dring_put((struct packed_desc *)r->desc + pos, bufs[n].addr,
+			word_of(bufs[n].len, id, flags | available_flags(wrap)));
 	}
-	return flags_of(0, num_out, num);
+	return writable;
 }
 
-static uint16_t fill_indirect(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
+static uint32_t fill_indirect(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
 	unsigned int num, uint16_t id)
 {
-	uint64_t table_bytes = (uint64_t)r->cfg.max_bufs * sizeof(struct packed_desc);
-	struct packed_desc *table = (void *)(r->tables + id * table_bytes);
-	struct packed_desc outer = { le64_make(r->tables_addr + id * table_bytes),
-		le32_make((uint32_t)(num * sizeof(*table))), le16_make(id), { 0 } };
+	uint64_t at = (uint64_t)id * r->cfg.max_bufs * sizeof(struct packed_desc);
+	struct packed_desc *table = (void *)(r->tables + at);
+	uint32_t writable = 0;
 
 	/* NEXT has no meaning here: the table's length says how many there are. */
-	for (unsigned int n = 0; n < num; n++)
-		table[n] = (struct packed_desc){ le64_make(bufs[n].addr), le32_make(bufs[n].len),
-			le16_make(0), le16_make(n < num_out ? 0 : DESC_F_WRITE) };
-	put_desc(r, r->next_avail, r->avail_wrap, outer, 0, true);
-	return DESC_F_INDIRECT;
+	for (unsigned int n = 0; n < num; n++) {
+		bool in = n >= num_out;
+
+		writable += in ? bufs[n].len : 0;
+		dring_put(&table[n], bufs[n].addr, word_of(bufs[n].len, 0, in ? DESC_F_WRITE : 0));
+	}
+	put_head(r, r->tables_addr + at, num * (uint32_t)sizeof(*table), id);
+	return writable;
 }
 
 static bool packed_add(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
 	unsigned int num_in, uint32_t token)
 {
-	unsigned int num = num_out + num_in;
+	unsigned int num = num_out + num_in, flags;
 	bool indirect = r->cfg.indirect && num > 1, wrap = r->avail_wrap;
-	uint16_t id = r->free_head, num_descs = (uint16_t)(indirect ? 1 : num), flags;
-	uint32_t head = r->next_avail, next = head + num_descs;
+	uint16_t id = r->free_head, num_descs = (uint16_t)(indirect ? 1 : num);
+	uint32_t head = r->next_avail, next = head + num_descs, writable;
 
 	if (num_descs > r->num_free)
 		return false;
 	r->free_head = r->next_free[id];
-	flags = indirect ? fill_indirect(r, bufs, num_out, num, id)
-			 : fill_direct(r, bufs, num_out, num, id);
-	dring_track(r, id, token, bufs + num_out, num_in, num_descs);
+	if (indirect) {
+		writable = fill_indirect(r, bufs, num_out, num, id);
+		flags = DESC_F_INDIRECT;
+	} else {
+		writable = fill_direct(r, bufs, num_out, num, id);
+		flags = (num_out ? 0 : DESC_F_WRITE) | (num > 1 ? DESC_F_NEXT : 0);
+	}
+	dring_track(r, id, token, writable, num_descs);
 	if (next >= r->cfg.num) {
 		next -= r->cfg.num;
 		r->avail_wrap = !wrap;

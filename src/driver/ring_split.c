@@ -86,44 +86,56 @@ int dring_split_init(struct dring *r, struct dmem *mem, struct err *err)
 	return 0;
 }
 
-/* Where the device reads a chain's entries: the ring's table, or a table of the chain's own. */
-static uint16_t fill_direct(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
-	unsigned int num, uint16_t head)
+/* Length, flags and next as they lie behind an address. */
+static uint64_t word_of(uint32_t len, unsigned int flags, unsigned int next)
 {
-	struct split_desc *table = r->desc;
-	uint16_t i = head;
-
-	for (unsigned int n = 0; n < num; n++) {
-		uint16_t flags = n < num_out ? 0 : DESC_F_WRITE, next = r->next_free[i];
-
-		if (n + 1 < num)
-			flags |= DESC_F_NEXT;
-		table[i] = (struct split_desc){ le64_make(bufs[n].addr), le32_make(bufs[n].len),
-			le16_make(flags), le16_make(next) };
-		i = next;
-	}
-	return i;
+	return len | (uint64_t)flags << 32 | (uint64_t)next << 48;
 }
 
-static uint16_t fill_indirect(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
-	unsigned int num, uint16_t head)
+/* A chain in the ring's own table; *head becomes what is free next. Returns its writable bytes. */
+static uint32_t fill_direct(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
+	unsigned int num, uint16_t *head)
 {
-	uint64_t table_bytes = (uint64_t)r->cfg.max_bufs * sizeof(struct split_desc);
-	struct split_desc *table = (void *)(r->tables + head * table_bytes);
+	struct split_desc *table = r->desc;
+	uint32_t writable = 0;
+	uint16_t i = *head;
 
 	for (unsigned int n = 0; n < num; n++) {
-		uint16_t flags = n < num_out ? 0 : DESC_F_WRITE;
+		unsigned int flags = n + 1 < num ? DESC_F_NEXT : 0;
+		uint16_t next = r->next_free[i];
 
-		if (n + 1 < num)
-			flags |= DESC_F_NEXT;
-		table[n] = (struct split_desc){ le64_make(bufs[n].addr), le32_make(bufs[n].len),
-			le16_make(flags), le16_make((uint16_t)(n + 1)) };
+		if (n >= num_out) {
+			flags |= DESC_F_WRITE;
+			writable += bufs[n].len;
+		}
+		dring_put(&table[i], bufs[n].addr, word_of(bufs[n].len, flags, next));
+		i = next;
 	}
-	((struct split_desc *)r->desc)[head] =
-		(struct split_desc){ le64_make(r->tables_addr + head * table_bytes),
-			le32_make((uint32_t)(num * sizeof(struct split_desc))),
-			le16_make(DESC_F_INDIRECT), le16_make(0) };
-	return r->next_free[head];
+	*head = i;
+	return writable;
+}
+
+/* The same in a table of the chain's own. */
+static uint32_t fill_indirect(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
+	unsigned int num, uint16_t *head)
+{
+	uint64_t at = (uint64_t)*head * r->cfg.max_bufs * sizeof(struct split_desc);
+	struct split_desc *table = (void *)(r->tables + at);
+	uint32_t writable = 0;
+
+	for (unsigned int n = 0; n < num; n++) {
+		unsigned int flags = n + 1 < num ? DESC_F_NEXT : 0;
+
+		if (n >= num_out) {
+			flags |= DESC_F_WRITE;
+			writable += bufs[n].len;
+		}
+		dring_put(&table[n], bufs[n].addr, word_of(bufs[n].len, flags, n + 1));
+	}
+	dring_put((struct split_desc *)r->desc + *head, r->tables_addr + at,
+		word_of(num * (uint32_t)sizeof(*table), DESC_F_INDIRECT, 0));
+	*head = r->next_free[*head];
+	return writable;
 }
 
 static bool split_add(struct dring *r, const struct dring_buf *bufs, unsigned int num_out,
@@ -133,16 +145,15 @@ static bool split_add(struct dring *r, const struct dring_buf *bufs, unsigned in
 	unsigned int num = num_out + num_in;
 	bool indirect = r->cfg.indirect && num > 1;
 	uint16_t head = r->free_head, num_descs = (uint16_t)(indirect ? 1 : num);
+	uint32_t writable;
 
 	if (num_descs > r->num_free)
 		return false;
 	/* The free list of a ring with IN_ORDER stays sorted, since chains come back in order: the
 	 * table is used from its start to its end and again, as that feature asks. */
-	if (indirect)
-		r->free_head = fill_indirect(r, bufs, num_out, num, head);
-	else
-		r->free_head = fill_direct(r, bufs, num_out, num, head);
-	dring_track(r, head, token, bufs + num_out, num_in, num_descs);
+	writable = indirect ? fill_indirect(r, bufs, num_out, num, &r->free_head)
+			    : fill_direct(r, bufs, num_out, num, &r->free_head);
+	dring_track(r, head, token, writable, num_descs);
 	store16(&avail->ring[r->avail_idx & (r->cfg.num - 1)], head);
 	r->avail_idx++;
 	return true;

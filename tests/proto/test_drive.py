@@ -277,6 +277,77 @@ def test_a_back_end_that_goes(tmp_path, image):
         host.destroy()
 
 
+class Restarted:
+    """A device host that is killed and started again on the same socket."""
+
+    def __init__(self, tmp_path, image):
+        self.tmp_path, self.image = tmp_path, image
+        self.folder = Folder()
+        self.socket = self.folder.path / "disk0.sock"
+        self.host = None
+
+    def start(self):
+        self.host = serve(self.tmp_path, "virtio-blk,id=disk0,num-queues=2,packed=on,"
+                          f"filename={self.image},listen={self.socket}")
+
+    def wait_until_it_serves(self):
+        monitor = self.host.qmp()
+        path = "/machine/peripheral/disk0/virtio-backend"
+        def moves():
+            return all(monitor.command("x-query-virtio-queue-status", path=path, queue=q)
+                       .get("used-idx") for q in (0, 1))
+        wait_until(moves, "both queues")
+
+    def kill(self):
+        if self.host:
+            self.host.process.signal(signal.SIGKILL)
+            self.host.process.wait()
+            self.host.destroy()
+        self.host = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.kill()
+        self.folder.remove()
+
+
+RESTARTS = 5
+
+
+@pytest.mark.parametrize("way", ((), ("--poll",), ("--mem-slots", "3", "--no-indirect")),
+                         ids=" ".join)
+def test_restarts_of_the_back_end_lose_nothing(tmp_path, image, way):
+    with Restarted(tmp_path, image) as back_end:
+        with Process([binary(), "drive", "--connect", back_end.socket, "--device", "blk", "--rw",
+                      "randrw", "--verify", "--iodepth", "32", "--queues", "2", "--seconds", "1000",
+                      "--reconnect", "--json", *way]) as run:
+            for _ in range(RESTARTS):
+                back_end.wait_until_it_serves()
+                back_end.kill()
+                back_end.start()
+            back_end.wait_until_it_serves()
+            run.signal(signal.SIGINT)
+            assert run.wait() == 0, run.text
+            said = json.loads(run.text)
+    assert said["error"] is None and said["reconnects"] == RESTARTS
+    assert said["total"]["blocks-verified"] > 0
+    assert all(q["outstanding"] == 0 for q in said["queues"])
+
+
+def test_a_back_end_that_stays_away(tmp_path, image):
+    with Restarted(tmp_path, image) as back_end:
+        with Process([binary(), "drive", "--connect", back_end.socket, "--device", "blk", "--rw",
+                      "read", "--iodepth", "4", "--queues", "2", "--reconnect"]) as run:
+            back_end.wait_until_it_serves()
+            back_end.kill()
+            run.signal(signal.SIGINT)
+            assert run.wait() == 1, run.text
+            assert "8 requests were outstanding" in run.text
+
+
 def storage_daemon():
     path = shutil.which("qemu-storage-daemon")
     if not path:
@@ -298,6 +369,8 @@ def test_against_qemu_storage_daemon(image):
                 said = result(socket, "--device", "blk", "--rw", "randrw", "--verify", "--iodepth",
                               "8", "--requests", "1000", *way)
                 assert (said["error"], said["total"]["requests"]) == (None, 1000)
+            error = drive(socket, "--device", "blk", "--reconnect", status=1)[1]
+            assert "does not offer INFLIGHT_SHMFD" in error and "leave --reconnect out" in error
             error = drive(socket, "--device", "blk", "--packed", status=1)[1]
             assert "does not offer packed rings" in error and "leave --packed out" in error
     finally:

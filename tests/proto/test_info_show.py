@@ -176,12 +176,46 @@ def test_replies_of_another_kind(ringside_bin, folder, reply):
     """Never a crash."""
     names = ["x-query-virtio-status", "x-query-virtio-queue-status", "query-virtio-sources",
              "x-query-virtio-vhost-queue-status", "x-query-virtio-queue-element", "query-name",
-             "query-status"]
+             "query-status", "query-iothreads", "query-virtio-queue-threads"]
     with FakeQmp(folder / "q", {**OURS, **dict.fromkeys(names, reply)}, version=RINGSIDE):
         for verb in (["status", BLK], ["queue", BLK, 0], ["vhost-queue", BLK, 0], ["sources", BLK],
-                     ["element", BLK, 0], []):
+                     ["element", BLK, 0], ["iothreads"], []):
             ok(ringside_bin, "--qmp", folder / "q", *verb)
             ok(ringside_bin, "--qmp", folder / "q", "--json", *verb)
+
+
+IOTHREADS = [{"id": "io0", "thread-id": 77, "poll-max-ns": 32768, "poll-grow": 0,
+              "poll-shrink": 0, "aio-max-batch": 0},
+             {"id": "a-longer-one", "thread-id": 8, "poll-max-ns": 0, "poll-grow": 2,
+              "poll-shrink": 3, "aio-max-batch": 0}]
+IOTHREADS_TEXT = """\
+iothread      thread-id  poll-max-ns  poll-grow  poll-shrink
+io0                  77        32768          0            0
+a-longer-one          8            0          2            3
+"""
+
+
+def test_iothreads(ringside_bin, folder):
+    """QEMU tells no more than who they are; Ringside also what they serve, as far as it tells."""
+    with FakeQmp(folder / "q", {"query-iothreads": IOTHREADS}):
+        assert ok(ringside_bin, "--qmp", folder / "q", "iothreads") == IOTHREADS_TEXT
+    with FakeQmp(folder / "q2", {"query-iothreads": []}):
+        assert ok(ringside_bin, "--qmp", folder / "q2", "iothreads") == "no iothreads\n"
+
+    def served(path):
+        if path == RNG:
+            return Error("not any more")
+        return [{"queue": 0, "iothread": "io0", "thread-id": 77}, {"queue": 1, "thread-id": 5},
+                {"queue": 2, "iothread": "io0", "thread-id": 77}]
+    table = {**OURS, "query-iothreads": IOTHREADS, "query-virtio-queue-threads": served}
+    with FakeQmp(folder / "q3", table, version=RINGSIDE):
+        lines = ok(ringside_bin, "--qmp", folder / "q3", "iothreads").splitlines()
+        assert [line.split()[0] for line in lines] == [
+            "iothread", "io0", "a-longer-one", "(built-in)"]
+        assert lines[1].endswith("  0  disk0 0 2") and lines[3].endswith("  disk0 1")
+    with FakeQmp(folder / "q4", {**OURS, "query-iothreads": IOTHREADS}, version=RINGSIDE):
+        out = ok(ringside_bin, "--qmp", folder / "q4", "iothreads")
+        assert "device and its queues" in out and "disk0" not in out
 
 
 SUMMARY_TEXT = f"""\

@@ -4,7 +4,6 @@ is refused and in which words, and that they come and go while others work."""
 import json
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -279,18 +278,21 @@ def test_mapping_on_the_command_line(tmp_path):
         assert threads(host.qmp(), "d") == ["a", "b"]
 
 
+def spent(host, tid):
+    """A thread's processor time, read when it rests: what follows an answer is spent too."""
+    seen = []
+
+    def rests():
+        with open(f"/proc/{host.process.pid}/task/{tid}/schedstat", encoding="ascii") as file:
+            seen.append(int(file.read().split()[0]))
+        return seen[-2:-1] == seen[-1:]
+
+    wait_until(rests, f"thread {tid} to rest", interval=0.02)
+    return seen[-1]
+
+
 def test_a_queue_is_served_by_its_thread(tmp_path):
     """The thread's own processor time says so."""
-    def spent(host, tid):
-        """Read when it rests: what follows an answer is spent too."""
-        last = None
-        while True:
-            with open(f"/proc/{host.process.pid}/task/{tid}/schedstat", encoding="ascii") as file:
-                now = int(file.read().split()[0])
-            if now == last:
-                return now
-            last = now
-            time.sleep(0.02)
     image = tmp_path / "image"
     image.write_bytes(os.urandom(1 << 20))
     with serve(tmp_path, arguments=objects("a,poll-max-ns=0", "b,poll-max-ns=0")) as host:
@@ -309,6 +311,21 @@ def test_a_queue_is_served_by_its_thread(tmp_path):
                     Blk(front, queue).read(sector, SECTOR)
                 assert spent(host, tids[queue]) > mine
                 assert spent(host, tids[1 - queue]) == other
+
+
+def test_an_idle_thread_that_may_poll_rests(tmp_path):
+    """It looked while there was something to do, and slept when there was not."""
+    with serve(tmp_path, "virtio-blk,id=d,size=1M,iothread=io",
+               arguments=objects("io,poll-max-ns=1000000")) as host:
+        tid = host.qmp().command("query-iothreads")[0]["thread-id"]
+        with Front(host.socket("d")) as front:
+            disk = Blk(front)
+            for _ in range(3):
+                for sector in range(200):
+                    disk.read(sector, SECTOR)
+                # Another request wakes it: the driver is asked for a kick again.
+                spent(host, tid)
+        assert spent(host, tid)
 
 
 # --- coming and going ---
