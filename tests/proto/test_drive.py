@@ -287,7 +287,7 @@ class Restarted:
         self.host = None
 
     def start(self):
-        self.host = serve(self.tmp_path, "virtio-blk,id=disk0,num-queues=2,packed=on,"
+        self.host = serve(self.tmp_path, "virtio-blk,id=disk0,num-queues=2,packed=on,in_order=on,"
                           f"filename={self.image},listen={self.socket}")
 
     def wait_until_it_serves(self):
@@ -317,7 +317,10 @@ class Restarted:
 RESTARTS = 5
 
 
-@pytest.mark.parametrize("way", ((), ("--poll",), ("--mem-slots", "3", "--no-indirect")),
+@pytest.mark.parametrize("way", (
+    (), ("--poll",), ("--mem-slots", "3", "--no-indirect"), ("--packed",),
+    ("--packed", "--poll", "--queue-size", "97", "--no-indirect"),
+    ("--packed", "--event-idx", "off"), ("--packed", "--in-order"), ("--in-order",)),
                          ids=" ".join)
 def test_restarts_of_the_back_end_lose_nothing(tmp_path, image, way):
     with Restarted(tmp_path, image) as back_end:
