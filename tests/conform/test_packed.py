@@ -8,8 +8,9 @@ import pytest
 
 from lib.look import flag_names, queue_of, settled, status_of
 from lib.process import PATIENCE
-from lib.vhost_user import Refused
-from lib.virtio import BLK_T_IN, SECTOR, Blk, rng_read
+from lib.ringside import serve
+from lib.vhost_user import F_IN_ORDER, F_PACKED, F_RING_RESET, Front, Refused
+from lib.virtio import BLK_S_OK, BLK_T_IN, SECTOR, Blk, rng_read
 
 
 @pytest.fixture
@@ -109,3 +110,35 @@ def test_enabled_rings_are_frozen(start, way, image):
         for _ in range(20):
             assert disk.read(1, SECTOR) == image.read_bytes()[SECTOR:2 * SECTOR]
         assert queue_of(host.qmp(), "d")["vring-num"] == 8
+
+
+@pytest.mark.parametrize("options, offered", [
+    ("", F_RING_RESET), (",packed=on", F_PACKED | F_RING_RESET), (",queue_reset=off", 0),
+    (",in_order=on", F_IN_ORDER | F_RING_RESET),
+    (",packed=on,in_order=on,queue_reset=off", F_PACKED | F_IN_ORDER)])
+def test_what_is_offered(tmp_path, options, offered):
+    """NOTIFICATION_DATA never: an eventfd carries none."""
+    with serve(tmp_path, f"virtio-rng,id=r{options}") as host:
+        with Front(host.socket("r"), start=False) as front:
+            assert front.get_features() & (F_PACKED | F_IN_ORDER | F_RING_RESET | 1 << 38) == offered
+
+
+def test_answers_in_order(tmp_path, way, image):
+    """With IN_ORDER a long request is answered before the short ones behind it, on every queue."""
+    data = image.read_bytes()
+    with serve(tmp_path, f"virtio-blk,id=d,filename={image},packed=on,in_order=on,aio=threads") \
+            as host, way.connect(host.socket("d"), size=128) as front:
+        assert front.features & F_IN_ORDER
+        disk, queue = Blk(front, indirect=way.indirect), front.queues[0]
+        for _ in range(20):
+            flying = [(at, disk.start(BLK_T_IN, at, length=sectors * SECTOR))
+                      for at, sectors in ((0, 1024), (1, 1), (2, 64), (3, 1), (4, 1), (5, 512))]
+            ids = []
+            while len(ids) < len(flying):
+                found = queue.next_used()
+                ids += [used.id for used in found]
+                queue.done.update({used.id: used for used in found})
+            assert ids == [request[0] for _, request in flying]
+            for at, request in flying:
+                status, got, _ = disk.finish(request)
+                assert status == BLK_S_OK and got == data[at * SECTOR:][:len(got)]

@@ -220,3 +220,20 @@ def test_queries_while_it_works(tmp_path, disk):
         assert not errors, errors[:3]
         statuses = qmp.command("x-query-virtio-status", path=DISK)["status"]["statuses"]
         assert any(s.startswith("VIRTIO_CONFIG_S_DRIVER_OK") for s in statuses)
+
+
+def test_packed_rings(tmp_path):
+    """The driver takes packed rings where they are offered, and begins with a base of 0, also when
+    it is bound again."""
+    image = image_of(tmp_path / "image", 4)
+    with serve(tmp_path, f"virtio-blk,id=disk0,filename={image},packed=on") as host:
+        with GuestUml(tmp_path / "guest", [(host.socket("disk0"), BLK)]) as guest, \
+                host.qmp() as qmp:
+            for _ in range(3):
+                assert disk_sum(guest) == md5(image)
+                status = qmp.command("x-query-virtio-status", path=DISK)
+                assert any(s.startswith("VIRTIO_F_RING_PACKED")
+                           for s in status["guest-features"]["transports"])
+                guest.check("cd /sys/bus/virtio/drivers/virtio_blk; for d in virtio*; do "
+                            "echo $d >unbind; echo $d >bind; done")
+            assert guest.poweroff() == 0

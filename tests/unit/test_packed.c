@@ -4,6 +4,7 @@
  * going on.
  */
 #include "packed_driver.h"
+#include "virtio/notify.h"
 
 #define EVENT_IDX (1ull << VIRTIO_F_EVENT_IDX)
 
@@ -494,6 +495,35 @@ static void test_bases(void **state)
 	fix_deinit(&f);
 }
 
+/* virtio 1.3, "Driver Notifications": the word under NOTIFICATION_DATA. */
+static const struct {
+	uint8_t bytes[4];
+	struct vq_notification want;
+	uint16_t next_avail;
+} notifications[] = {
+	{ { 0, 0, 0, 0 }, { 0, 0, false }, 0 },
+	{ { 1, 0, 0, 0x80 }, { 1, 0, true }, 0x8000 },
+	{ { 0x34, 0x12, 0x78, 0x56 }, { 0x1234, 0x5678, false }, 0x5678 },
+	{ { 0xff, 0xff, 0xff, 0x7f }, { 0xffff, 0x7fff, false }, 0x7fff },
+	{ { 0, 0, 0xfe, 0xff }, { 0, 0x7ffe, true }, 0xfffe },
+};
+
+static void test_notification_data(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(notifications); i++) {
+		struct vq_notification got;
+		le32 word;
+
+		memcpy(&word, notifications[i].bytes, 4);
+		got = vq_notification_decode(word);
+		assert_int_equal(got.queue, notifications[i].want.queue);
+		assert_int_equal(got.next_off, notifications[i].want.next_off);
+		assert_int_equal(got.next_wrap, notifications[i].want.next_wrap);
+		assert_int_equal(vq_notification_next_avail(&got), notifications[i].next_avail);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,6 +541,7 @@ int main(void)
 		cmocka_unit_test(test_stop_and_go_on),
 		cmocka_unit_test(test_other_format),
 		cmocka_unit_test(test_bases),
+		cmocka_unit_test(test_notification_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
