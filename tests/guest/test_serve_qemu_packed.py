@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Packed rings of a real driver: `ringside serve` under Debian's QEMU with packed=on on both sides."""
+"""Packed rings of a real driver: `ringside serve` under Debian's QEMU, packed=on on both sides."""
 import hashlib
 import random
 

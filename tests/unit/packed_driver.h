@@ -17,6 +17,7 @@ struct pdriver {
 	struct fix *f;
 	uint32_t num;
 	uint64_t offered, taken; /* places, since round 0; the wrap counter of even rounds is 1 */
+	bool is_bad; /* an answer's id was not offered */
 	uint16_t ndescs[VQ_SIZE_MAX]; /* by id: places that its chain takes; 0: not offered */
 };
 
@@ -110,8 +111,10 @@ static inline bool pd_take(struct pdriver *d, uint16_t *id, uint32_t *len)
 		return false;
 	*id = le16_get(at->id);
 	*len = le32_get(at->len);
-	if (*id >= d->num || !d->ndescs[*id])
+	if (*id >= d->num || !d->ndescs[*id]) {
+		d->is_bad = true;
 		return false;
+	}
 	d->taken += d->ndescs[*id];
 	d->ndescs[*id] = 0;
 	return true;

@@ -4,7 +4,7 @@
  * and the main loop that looks. What the looker reads is never an impossible combination; what the
  * device is given is never more than was checked.
  */
-#include "vq_fixture.h"
+#include "packed_driver.h"
 
 #include <sched.h>
 
@@ -14,6 +14,8 @@
 #define BUFFER(h) (DATA_AT + (h)*256u)
 
 static struct loop data_loop;
+static uint64_t features; /* of the rings to come: either format's */
+static struct pdriver pd;
 static _Atomic unsigned int num_faults;
 static const char *_Atomic first_fault;
 
@@ -49,7 +51,8 @@ static void start(struct fix *f, uint32_t num,
 	cls.serve = serve;
 	fix_class = &cls;
 	fix_data_loop = &data_loop;
-	fix_init(f, num, 0);
+	fix_init(f, num, features);
+	pd_init(&pd, f);
 }
 
 static void wait_idle(struct fix *f)
@@ -68,7 +71,17 @@ struct guest {
 	uint16_t seq;
 };
 
-static void guest_collect(struct guest *g)
+static void guest_collect_packed(struct guest *g)
+{
+	uint16_t id;
+	uint32_t len;
+
+	while (pd_take(&pd, &id, &len))
+		g->free[g->num_free++] = id;
+	must(!pd.is_bad, "an id that was not offered");
+}
+
+static void guest_collect_split(struct guest *g)
 {
 	struct vring_used *ring = used(g->f);
 	uint16_t idx = load_le16(&ring->idx);
@@ -77,6 +90,22 @@ static void guest_collect(struct guest *g)
 	for (; g->used_seen != idx; g->used_seen++)
 		g->free[g->num_free++] =
 			(uint16_t)le32_get(ring->ring[g->used_seen % g->f->num].id);
+}
+
+static void guest_collect(struct guest *g)
+{
+	if (features & PACKED)
+		guest_collect_packed(g);
+	else
+		guest_collect_split(g);
+}
+
+static void offer_packed(struct guest *g, uint16_t id)
+{
+	const struct pdesc descs[] = { { BUFFER(id), PAYLOAD, 0 },
+		{ BUFFER(id) + 128, 1 + g->seq % 64u, WRITE } };
+
+	pd_offer(&pd, id, descs, 2);
 }
 
 /* Bytes and lengths that tell of each other: the head, then one number throughout. */
@@ -90,6 +119,10 @@ static void guest_offer(struct guest *g)
 	for (i = 1; i < ARRAY_SIZE(words); i++)
 		words[i] = g->seq;
 	memcpy(ram(g->f, BUFFER(head)), words, sizeof(words));
+	if (features & PACKED) {
+		offer_packed(g, head);
+		return;
+	}
 	set_desc(g->f, DESC_AT, head, BUFFER(head), PAYLOAD, NEXT, NUM + head);
 	set_desc(g->f, DESC_AT, NUM + head, BUFFER(head) + 128, 1 + g->seq % 64u, WRITE, 0);
 	avail(g->f)->ring[g->f->avail_idx % g->f->num] = le16_make(head);
@@ -170,6 +203,24 @@ static void stop_all(struct fix *f)
 	wait_idle(f);
 }
 
+static void check_indices(const struct vq_view *v, uint64_t base)
+{
+	must((uint16_t)(v->last_avail_idx - v->used_idx) == v->inuse, "taken, answered, in use");
+	must((uint16_t)(v->shadow_avail_idx - v->last_avail_idx) <= NUM * 2, "ahead of avail");
+	must((uint16_t)(v->counters.popped - base) == v->last_avail_idx, "popped and index");
+}
+
+/* Each chain takes two places of a ring of twice NUM. */
+static void check_places(const struct vq_view *v, uint64_t base)
+{
+	unsigned int ahead = v->last_avail_idx + (v->avail_wrap != v->used_wrap) * NUM * 2u;
+
+	must(ahead - v->used_idx == v->inuse * 2, "taken, answered, in use");
+	must(v->shadow_avail_idx == v->last_avail_idx, "an index that nobody writes");
+	must((v->counters.popped - base) * 2 % (NUM * 2) == v->last_avail_idx, "popped and place");
+	must(((v->counters.popped - base) / NUM % 2 == 0) == v->avail_wrap, "popped and wrap");
+}
+
 static void check_view(const struct vq_view *v, struct vq_view *last, uint64_t base)
 {
 	const uint64_t *now = (const uint64_t *)&v->counters;
@@ -177,9 +228,10 @@ static void check_view(const struct vq_view *v, struct vq_view *last, uint64_t b
 	size_t i;
 
 	must(v->inuse <= NUM, "more in use than there are heads");
-	must((uint16_t)(v->last_avail_idx - v->used_idx) == v->inuse, "taken, answered, in use");
-	must((uint16_t)(v->shadow_avail_idx - v->last_avail_idx) <= NUM * 2, "ahead of avail");
-	must((uint16_t)(v->counters.popped - base) == v->last_avail_idx, "popped and index");
+	if (v->packed)
+		check_places(v, base);
+	else
+		check_indices(v, base);
 	must(v->counters.popped - v->counters.completed == v->inuse, "popped and completed");
 	must(v->counters.bytes_read == v->counters.completed * PAYLOAD, "bytes and completed");
 	for (i = 0; i < sizeof(v->counters) / 8; i++)
@@ -261,7 +313,7 @@ static void look_while_running(bool disturbing)
 	check_faults();
 	assert_true(num_seen > 0);
 	assert_int_equal(view(&f).counters.completed, CHAINS);
-	assert_int_equal(used_idx(&f), (uint16_t)CHAINS);
+	assert_int_equal(view(&f).used_idx, (features & PACKED ? CHAINS * 2 % (NUM * 2) : CHAINS));
 	fix_deinit(&f);
 	loop_thread_join(&data_loop);
 	loop_deinit(&data_loop);
@@ -271,12 +323,18 @@ static void test_look_while_running(void **state)
 {
 	(void)state;
 	look_while_running(false);
+	features = PACKED;
+	look_while_running(false);
+	features = 0;
 }
 
 static void test_look_while_stopping_and_starting(void **state)
 {
 	(void)state;
 	look_while_running(true);
+	features = PACKED;
+	look_while_running(true);
+	features = 0;
 }
 
 /* --- a guest that changes its mind (double fetches) --- */
@@ -288,6 +346,7 @@ static const struct flip {
 	uint64_t at; /* the word */
 	unsigned int bytes;
 	uint64_t values[2];
+	uint32_t packed; /* a packed ring of this size, all of it one chain; 1: a table */
 } flips[] = {
 	{ "length", DESC_AT + 8, 4, { 16, UINT32_MAX } },
 	{ "length and none", DESC_AT + 8, 4, { 16, 0 } },
@@ -309,6 +368,26 @@ static const struct flip {
 	{ "length in the table", TABLE_AT + 8, 4, { 16, 0x7fffffff } },
 	{ "the head that is offered", AVAIL_AT + 4, 2, { 0, 77 } },
 	{ "payload", D, 8, { 0, UINT64_MAX } },
+	{ "packed: length", DESC_AT + 8, 4, { 16, UINT32_MAX }, 2 },
+	{ "packed: length and none", DESC_AT + 8, 4, { 16, 0 }, 2 },
+	{ "packed: length of what is written", DESC_AT + 16 + 8, 4, { 16, 1 << 30 }, 2 },
+	{ "packed: address", DESC_AT, 8, { D, RAM_END - 8 }, 2 },
+	{ "packed: address at the border", DESC_AT, 8, { D, SPLIT - 8 }, 2 },
+	{ "packed: address of what is written", DESC_AT + 16, 8, { D + 64, UINT64_MAX - 4 }, 2 },
+	{ "packed: id", DESC_AT + 16 + 12, 2, { 1, 0xffff }, 2 },
+	{ "packed: id of another", DESC_AT + 16 + 12, 2, { 1, 0 }, 2 },
+	{ "packed: direction", DESC_AT + 16 + 14, 2, { WRITE | P_AVAIL, P_AVAIL }, 2 },
+	{ "packed: the end", DESC_AT + 16 + 14, 2, { WRITE | P_AVAIL, WRITE | NEXT | P_AVAIL }, 2 },
+	{ "packed: whose", DESC_AT + 14, 2, { NEXT | P_AVAIL, NEXT | P_USED }, 2 },
+	{ "packed: indirect flag", DESC_AT + 14, 2, { NEXT | P_AVAIL, INDIRECT | P_AVAIL }, 2 },
+	{ "packed: what the driver wants", AVAIL_AT, 4, { 0x28001, 0x37fff }, 2 },
+	{ "packed: what we want", USED_AT, 4, { 0, UINT32_MAX }, 2 },
+	{ "packed: payload", D, 8, { 0, UINT64_MAX }, 1 },
+	{ "packed: table's length", DESC_AT + 8, 4, { 32, UINT32_MAX & ~15u }, 1 },
+	{ "packed: table's length, shorter", DESC_AT + 8, 4, { 32, 16 }, 1 },
+	{ "packed: table's address", DESC_AT, 8, { TABLE_AT, SPLIT - 16 }, 1 },
+	{ "packed: flags in the table", TABLE_AT + 16 + 14, 2, { WRITE, INDIRECT | NEXT }, 1 },
+	{ "packed: length in the table", TABLE_AT + 8, 4, { 16, 0x7fffffff }, 1 },
 };
 
 struct flipper {
@@ -395,43 +474,95 @@ static void lay_out(struct fix *f)
 	set_desc(f, SPLIT - 16, 1, D + 64, 16, WRITE, 0);
 }
 
+static void lay_out_packed(struct fix *f)
+{
+	pd_init(&pd, f);
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t table = i ? SPLIT - 16 : TABLE_AT;
+
+		set_desc(f, table, 0, D, 16, 0, 0);
+		set_desc(f, table, 1, D + 64, 16, 0, WRITE);
+	}
+}
+
+/* The whole ring again, in the flags of its round; true once it was answered. */
+static bool offer_all_packed(struct fix *f)
+{
+	const struct pdesc list[] = { { D, 16, 0 }, { D + 64, 16, WRITE } };
+	const struct pdesc table = { TABLE_AT, 32, INDIRECT };
+	uint64_t one = 1;
+
+	if (f->num == 1)
+		pd_offer(&pd, 0, &table, 1);
+	else
+		pd_offer(&pd, 1, list, 2);
+	must(write(f->kick, &one, 8) == 8, "kick");
+	/* The flips may have taken back what was offered, or hidden the answer. */
+	for (unsigned int i = 0; i < 30 && !f->dev->broken; i++) {
+		if (pd_is_used(&pd, pd.taken)) {
+			pd.taken += f->num;
+			return true;
+		}
+		loop_run_once(&f->loop, 1);
+	}
+	return false;
+}
+
 static void restart(struct fix *f)
 {
 	vdev_hold(f->dev);
 	wait_idle(f);
 	vdev_reset(f->dev);
 	vdev_release(f->dev);
-	fix_start_ring(f, 8, 0);
-	lay_out(f);
+	fix_start_ring(f, f->num, features);
+	if (features & PACKED)
+		lay_out_packed(f);
+	else
+		lay_out(f);
+}
+
+static void offer_split(struct fix *f, const struct flip *flip)
+{
+	/* Words of descriptor 2 and of the table want the chain that is a table. */
+	bool indirect = flip->at >= TABLE_AT ? flip->at < D
+					     : flip->at >= DESC_AT + 32 && flip->at < AVAIL_AT;
+	uint16_t want = (uint16_t)(f->avail_idx + 1);
+	uint64_t one = 1;
+
+	offer(f, indirect ? 2 : 0);
+	assert_int_equal(write(f->kick, &one, 8), 8);
+	while (__atomic_load_n(&used(f)->idx.raw, __ATOMIC_ACQUIRE) != want && !f->dev->broken)
+		loop_run_once(&f->loop, 1);
 }
 
 static void flip_one(const struct flip *flip)
 {
 	struct fix f;
 	struct flipper fl = { .f = &f, .flip = flip };
-	/* Words of descriptor 2 and of the table want the chain that is a table. */
-	bool indirect = flip->at >= TABLE_AT ? flip->at < D
-					     : flip->at >= DESC_AT + 32 && flip->at < AVAIL_AT;
 	unsigned int i;
-	uint64_t one = 1;
 
-	start(&f, 8, use_all);
-	lay_out(&f);
+	features = flip->packed ? PACKED : 0;
+	start(&f, flip->packed ? flip->packed : 8, use_all);
+	if (flip->packed)
+		lay_out_packed(&f);
+	else
+		lay_out(&f);
 	assert_int_equal(pthread_create(&fl.thread, NULL, flip_main, &fl), 0);
 	for (i = 0; i < 200; i++) {
-		uint16_t want = (uint16_t)(f.avail_idx + 1);
+		bool stuck = false;
 
-		offer(&f, indirect ? 2 : 0);
-		assert_int_equal(write(f.kick, &one, 8), 8);
-		while (load_le16(&used(&f)->idx) != want && !f.dev->broken)
-			loop_run_once(&f.loop, 1);
-		if (f.dev->broken)
+		if (flip->packed)
+			stuck = !offer_all_packed(&f);
+		else
+			offer_split(&f, flip);
+		if (f.dev->broken || stuck)
 			restart(&f);
 	}
 	fl.stop = true;
 	pthread_join(fl.thread, NULL);
 	if (num_faults)
 		fail_msg("%s: %u faults, the first: %s", flip->name, num_faults, first_fault);
+	features = 0;
 	fix_deinit(&f);
 	loop_thread_join(&data_loop);
 	loop_deinit(&data_loop);
