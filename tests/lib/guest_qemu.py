@@ -12,9 +12,10 @@ from lib.qmp import Qmp
 QEMU = "qemu-system-x86_64"
 
 
-def vhost_user_blk(path, number=0, **properties):
-    """Arguments for a vhost-user-blk-pci device on a socket."""
-    return ["-chardev", f"socket,id=vub{number},path={path}",
+def vhost_user_blk(path, number=0, *, reconnect=0, **properties):
+    """Arguments for a vhost-user-blk-pci device on a socket. reconnect: seconds between attempts
+    when the back-end is gone; 0: none."""
+    return ["-chardev", f"socket,id=vub{number},path={path},reconnect={reconnect}",
             "-device", _device("vhost-user-blk-pci", chardev=f"vub{number}", id=f"disk{number}",
                                **properties)]
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A Debian guest in QEMU writes and verifies with many requests outstanding while the device process
+is killed and started again, ten times in a row, and while the machine is paused: no request is
+lost, and what was written is there. QEMU reconnects by itself (reconnect=1)."""
+import hashlib
+import random
+import signal
+
+import pytest
+
+from lib.guest_qemu import GuestQemu, vhost_user_blk
+from lib.process import wait_until
+from lib.ringside import serve
+from lib.slow_disk import slow_disk
+
+KILLS, PAUSES = 10, 5
+WRITERS = 12
+SHARE = 256 << 10  # bytes of the disk that a writer has for itself
+QUEUES = 2
+DISK = "/machine/peripheral/disk0/virtio-backend"
+LATENCY_US = 4000
+
+# Each writes its share anew and reads it back, past the guest's cache, until it is told to stop; its
+# last sum stays. Half of them leave it to the cache to write many blocks at a time.
+LOAD = f"""
+writer() {{
+    n=0
+    while [ ! -e /tmp/enough ]; do
+        head -c {SHARE} /dev/urandom >/tmp/data$1
+        want=$(md5sum </tmp/data$1)
+        if [ $(($1 % 2)) = 0 ]; then
+            dd if=/tmp/data$1 of=/dev/vda bs=16k seek=$(($1 * 16)) oflag=direct conv=notrunc
+        else
+            dd if=/tmp/data$1 of=/dev/vda bs=64k seek=$(($1 * 4)) conv=notrunc,fsync
+        fi 2>/dev/null || echo "writer $1: error" >>/tmp/bad
+        got=$(dd if=/dev/vda bs=64k skip=$(($1 * 4)) count=4 iflag=direct 2>/dev/null | md5sum)
+        [ "$want" = "$got" ] || echo "writer $1: $want is $got" >>/tmp/bad
+        n=$((n + 1))
+        echo $n >/tmp/n$1
+    done
+    echo "$1 $want" >>/tmp/sums
+}}
+: >/tmp/bad
+: >/tmp/sums
+for w in $(seq 0 {WRITERS - 1}); do
+    writer $w &
+done
+"""
+
+FINISH = f"""
+touch /tmp/enough
+until [ $(wc -l </tmp/sums) = {WRITERS} ]; do
+    sleep 0.1
+done
+cat /tmp/bad /tmp/sums
+"""
+
+
+def queue_states(qmp):
+    return [qmp.command("x-query-virtio-queue-status", path=DISK, queue=n) for n in range(QUEUES)]
+
+
+def outstanding(qmp):
+    return sum(state["inuse"] for state in queue_states(qmp))
+
+
+def is_packed(qmp):
+    transports = qmp.command("x-query-virtio-status", path=DISK)["guest-features"]["transports"]
+    return any(text.startswith("VIRTIO_F_RING_PACKED") for text in transports)
+
+
+def progress(host):
+    """Wait until requests have gone through on this host."""
+    with host.qmp() as qmp:
+        before = [state["last-avail-idx"] for state in queue_states(qmp)]
+        wait_until(lambda: all(state["last-avail-idx"] != at for state, at in
+                               zip(queue_states(qmp), before)), "requests on every queue")
+
+
+def check_sums(guest, image):
+    output = guest.check(FINISH)
+    assert "writer" not in output, output
+    sums = {}
+    for line in output.splitlines():
+        number, value = line.split()[:2]
+        sums[int(number)] = value
+    data = image.read_bytes()
+    assert sums == {n: hashlib.md5(data[n * SHARE:(n + 1) * SHARE]).hexdigest()
+                    for n in range(WRITERS)}
+
+
+@pytest.mark.parametrize("packed", ["off", "on"], ids=["split", "packed"])
+def test_killed_under_load(tmp_path, packed):
+    image = tmp_path / "image"
+    image.write_bytes(bytes(WRITERS * SHARE))
+    disk = (f"virtio-blk,id=disk0,filename={image},num-queues={QUEUES},packed={packed},"
+            "aio=threads")
+    how = {"env": slow_disk(LATENCY_US)}
+    chance = random.Random(3)
+    seen = 0
+    host = serve(tmp_path, disk, **how)
+    try:
+        arguments = vhost_user_blk(host.socket("disk0"), reconnect=1, num_queues=QUEUES,
+                                   packed=packed)
+        with GuestQemu(tmp_path / "guest", arguments, smp=QUEUES) as guest:
+            guest.check(LOAD)
+            for _ in range(KILLS):
+                progress(host)
+                with host.qmp() as qmp:
+                    least = chance.randrange(1, 8)
+                    wait_until(lambda: outstanding(qmp) >= least, "requests in flight",
+                               interval=0)
+                    seen += outstanding(qmp)
+                    assert is_packed(qmp) == (packed == "on")
+                host.process.signal(signal.SIGKILL)
+                host.crash()
+                host = serve(tmp_path, disk, folder=host.folder, **how)
+            progress(host)
+            check_sums(guest, image)
+            assert guest.poweroff() == 0
+        host.stop()
+    finally:
+        host.destroy()
+    assert seen > KILLS
+
+
+@pytest.mark.parametrize("packed", ["off", "on"], ids=["split", "packed"])
+def test_paused_under_load(tmp_path, packed):
+    image = tmp_path / "image"
+    image.write_bytes(bytes(WRITERS * SHARE))
+    with serve(tmp_path, f"virtio-blk,id=disk0,filename={image},num-queues={QUEUES},"
+               f"packed={packed},aio=threads", env=slow_disk(LATENCY_US)) as host:
+        arguments = vhost_user_blk(host.socket("disk0"), reconnect=1, num_queues=QUEUES,
+                                   packed=packed)
+        with GuestQemu(tmp_path / "guest", arguments, smp=QUEUES) as guest, host.qmp() as qmp:
+            guest.check(LOAD)
+            for _ in range(PAUSES):
+                progress(host)
+                wait_until(lambda: outstanding(qmp) > 0, "requests in flight", interval=0)
+                guest.qmp.command("stop")
+                assert outstanding(qmp) == 0
+                guest.qmp.command("cont")
+            progress(host)
+            check_sums(guest, image)
+            assert guest.poweroff() == 0

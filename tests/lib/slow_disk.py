@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A disk with a moment's latency, for processes that shall have requests in flight.
+
+    serve(tmp_path, "virtio-blk,...,aio=threads", env=slow_disk(5000))
+"""
+import os
+import pathlib
+
+import pytest
+
+
+def slow_disk(microseconds):
+    """What a program's environment needs: every transfer of a thread takes so much longer."""
+    library = os.environ.get("RINGSIDE_SLOW_DISK", "")
+    if os.environ.get("RINGSIDE_SANITIZED") or not pathlib.Path(library).is_file():
+        pytest.skip("nothing can be loaded before a sanitized program")
+    return {"LD_PRELOAD": library, "SLOW_DISK_US": str(microseconds)}
