@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A Debian guest in QEMU writes and verifies with many requests outstanding while the device process
-is killed and started again, ten times in a row, and while the machine is paused: no request is
-lost, and what was written is there. QEMU reconnects by itself (reconnect=1)."""
+"""A Debian guest in QEMU writes and verifies with many requests outstanding while the device
+process is killed and started again, ten times in a row, and while the machine is paused: no request
+is lost, and what was written is there. QEMU reconnects by itself (reconnect=1)."""
 import hashlib
 import random
 import signal
@@ -20,8 +20,8 @@ QUEUES = 2
 DISK = "/machine/peripheral/disk0/virtio-backend"
 LATENCY_US = 4000
 
-# Each writes its share anew and reads it back, past the guest's cache, until it is told to stop; its
-# last sum stays. Half of them leave it to the cache to write many blocks at a time.
+# Each writes its share anew and reads it back, past the guest's cache, until it is told to stop;
+# its last sum stays. Half of them leave it to the cache to write many blocks at a time.
 LOAD = f"""
 writer() {{
     n=0

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Loaded before a program (LD_PRELOAD): each transfer at an offset of a file takes a moment longer,
- * SLOW_DISK_US microseconds, as on a disk. For processes that shall have requests in flight.
+ * SLOW_DISK_US microseconds as a mean and never the same, so that requests overtake each other, as
+ * on a disk. For processes that shall have requests in flight.
  */
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -10,10 +12,13 @@
 
 static void wait_a_moment(void)
 {
+	static __thread unsigned int seed;
 	const char *us = getenv("SLOW_DISK_US");
 
+	if (!seed)
+		seed = (unsigned int)(uintptr_t)&seed;
 	if (us)
-		usleep((useconds_t)atoi(us));
+		usleep((useconds_t)(rand_r(&seed) % (2 * atoi(us) + 1)));
 }
 
 #ifdef __LP64__

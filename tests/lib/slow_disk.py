@@ -10,7 +10,8 @@ import pytest
 
 
 def slow_disk(microseconds):
-    """What a program's environment needs: every transfer of a thread takes so much longer."""
+    """What a program's environment needs: transfers of its threads take so much longer, more or
+    less, so that they overtake each other."""
     library = os.environ.get("RINGSIDE_SLOW_DISK", "")
     if os.environ.get("RINGSIDE_SANITIZED") or not pathlib.Path(library).is_file():
         pytest.skip("nothing can be loaded before a sanitized program")
