@@ -31,11 +31,30 @@ void value_write(struct value_writer *out, const char *json)
 	put_bytes(out, json, strlen(json));
 }
 
+/* Is any of the eight bytes below 0x20, above 0x7e, a quote or a backslash? */
+static bool has_special(uint64_t word)
+{
+	const uint64_t ones = ~(uint64_t)0 / 255, tops = ones * 0x80;
+	uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\'),
+		 del = word ^ (ones * 0x7f);
+
+	/* A top bit in the bytes that are smaller than what is taken off; those above 0x7f as well.
+	 */
+	return ((word - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones) | word) &
+	       tops;
+}
+
 /* How many bytes from @s on stand for themselves in a string. */
 static size_t num_plain(const char *s, size_t len)
 {
+	uint64_t word;
 	size_t n = 0;
 
+	for (; n + sizeof(word) <= len; n += sizeof(word)) {
+		memcpy(&word, s + n, sizeof(word));
+		if (has_special(word))
+			break;
+	}
 	while (n < len && s[n] >= 0x20 && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
 		n++;
 	return n;

@@ -13,7 +13,8 @@
 #include "base/util.h"
 #include "base/value.h"
 
-#define RESYNC_BYTE '\xff'
+#define RESYNC_BYTE	   '\xff'
+#define FRAMER_FIRST_BYTES 256
 
 static bool is_space(char c)
 {
@@ -53,18 +54,40 @@ static enum framer_result discard(struct framer *framer, struct err *err, const 
 	return FRAMER_BAD;
 }
 
+static void append(struct framer *framer, const char *bytes, size_t len)
+{
+	if (framer->len + len > framer->room) {
+		framer->room = 2 * framer->room + len + FRAMER_FIRST_BYTES;
+		framer->text = xreallocarray(framer->text, framer->room, 1);
+	}
+	memcpy(framer->text + framer->len, bytes, len);
+	framer->len += len;
+}
+
 static enum framer_result keep(struct framer *framer, char c, struct err *err)
 {
 	if (framer->discarding)
 		return FRAMER_MORE;
 	if (framer->len == FRAMER_MAX_BYTES)
 		return discard(framer, err, "JSON token size limit exceeded");
-	if (framer->len == framer->room) {
-		framer->room = framer->room ? 2 * framer->room : 256;
-		framer->text = xreallocarray(framer->text, framer->room, 1);
-	}
-	framer->text[framer->len++] = c;
+	append(framer, &c, 1);
 	return FRAMER_MORE;
+}
+
+/* Within a string: keeps what neither ends it nor means anything; how many bytes that were. */
+static size_t keep_plain(struct framer *framer, const char *bytes, size_t len)
+{
+	size_t n = 0;
+
+	if (framer->state != FRAMER_STRING || framer->escaped || framer->discarding)
+		return 0;
+	len = MIN(len, FRAMER_MAX_BYTES - framer->len);
+	while (n < len && bytes[n] >= 0x20 && bytes[n] < 0x7f && bytes[n] != '\\' &&
+		bytes[n] != framer->quote)
+		n++;
+	if (n)
+		append(framer, bytes, n);
+	return n;
 }
 
 /*
@@ -156,7 +179,11 @@ enum framer_result framer_feed(
 	enum framer_result r = FRAMER_MORE;
 	bool used;
 
-	for (*ret_used = 0; *ret_used < len && r == FRAMER_MORE; *ret_used += used)
+	for (*ret_used = 0; *ret_used < len && r == FRAMER_MORE; *ret_used += used) {
+		*ret_used += keep_plain(framer, bytes + *ret_used, len - *ret_used);
+		if (*ret_used == len)
+			break;
 		r = take(framer, bytes[*ret_used], &used, err);
+	}
 	return r;
 }

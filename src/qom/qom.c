@@ -144,14 +144,24 @@ struct qom_object *qom_resolve(struct qom_object *root, const char *path, bool *
 
 char *qom_path(const struct qom_object *obj)
 {
-	_cleanup_free_ char *above = NULL;
+	const struct qom_object *at;
+	size_t len = 0;
+	char *path, *end;
 
 	if (!obj->parent)
 		return xstrdup("/");
-	if (!obj->parent->parent)
-		return xasprintf("/%s", obj->name);
-	above = qom_path(obj->parent);
-	return xasprintf("%s/%s", above, obj->name);
+	for (at = obj; at->parent; at = at->parent)
+		len += strlen(at->name) + 1;
+	path = xcalloc(len + 1, 1);
+	end = path + len;
+	for (at = obj; at->parent; at = at->parent) {
+		size_t n = strlen(at->name);
+
+		end -= n;
+		memcpy(end, at->name, n);
+		*--end = '/';
+	}
+	return path;
 }
 
 struct qom_object *qom_walk(struct qom_object *root, struct qom_object *at)
