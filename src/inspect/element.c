@@ -207,6 +207,10 @@ int element_read(struct vq *vq, const uint16_t *index, struct element *ret, stru
 	*ret = (struct element){ 0 };
 	if (!vq->dev->mem || !(vq->cfg.desc | vq->cfg.driver | vq->cfg.device))
 		return err_set(err, -ENXIO, "Region caches not initialized");
+	/* Of a queue that never started, nobody has judged it. */
+	if (!vq->cfg.num || vq->cfg.num > VQ_SIZE_MAX)
+		return err_set(err, -EINVAL, "Queue %u: size %u is not within 1 and %u", vq->index,
+			vq->cfg.num, VQ_SIZE_MAX);
 	if (vq_format(vq->dev) == &vq_packed_ops)
 		return element_read_packed(vq, index, ret, err);
 	for (int tries = 1;; tries++) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bytes to a split ring. The first bytes choose its size, its features and where it begins; then
- * each operation is one byte and its arguments: descriptors, raw memory, indices, kicks, and what
- * the device, the machine and the transport do meanwhile. Buffers may lie on the rings themselves.
+ * Bytes to a ring of either format. The first bytes choose it, its size, its features and where it
+ * begins; then each operation is one byte and its arguments: descriptors, raw memory, indices,
+ * kicks, and what the device, the machine and the transport do meanwhile. Buffers may lie on the
+ * rings themselves. After each of them somebody looks.
  */
+#include "inspect/element.h"
 #include "tests/fuzz/guest.h"
 
 #define HELD_MAX 512
@@ -64,7 +66,14 @@ struct run {
 	struct bytes *in;
 	uint64_t features;
 	unsigned int num_holds;
+	uint32_t place; /* packed: where the driver goes on, rounds counted */
+	uint16_t looks;
 };
+
+static bool is_packed(const struct run *r)
+{
+	return r->features & 1ull << VIRTIO_F_RING_PACKED;
+}
 
 static struct ring_device *device_of(struct run *r)
 {
@@ -234,6 +243,23 @@ static void stop(struct run *r)
 	op_complete_all(r);
 }
 
+/* A ring of a size that its format allows, from the base on. */
+static void set_up(struct run *r, uint8_t size, uint16_t base)
+{
+	struct vq *vq = &r->g.dev->queues[0];
+
+	uint32_t num = is_packed(r) ? (size & 63) + 1u : 1u << (size & 15) % 11;
+
+	guest_queue(&r->g, 0, num, base);
+	if (!is_packed(r))
+		return;
+	r->place = base & VRING_PACKED_POS;
+	if (!(base & VRING_PACKED_WRAP))
+		r->place += base ? r->g.num : 0u;
+	vq->cfg.has_base = base;
+	vq->cfg.next_used = base;
+}
+
 /* The driver resets and begins anew, with another ring maybe. */
 static void op_reset(struct run *r)
 {
@@ -246,7 +272,9 @@ static void op_reset(struct run *r)
 	vdev_reset(r->g.dev);
 	if (size & 0x40)
 		memset(r->g.ram + GUEST_AVAIL(0), 0, 0x2000);
-	guest_queue(&r->g, 0, 1u << (size & 15) % 11, base);
+	if ((size & 0x40) && is_packed(r))
+		memset(r->g.ram + GUEST_RING(0), 0, 0x4000);
+	set_up(r, size, base);
 	vdev_release(r->g.dev);
 	guest_run(&r->g, r->features);
 }
@@ -286,6 +314,100 @@ static void (*const ops[])(struct run *r) = { op_desc, op_desc, op_table_desc, o
 	op_complete, op_complete_all, op_resume, op_hold, op_machine, op_reset, op_descriptors,
 	op_config };
 
+/* --- packed --- */
+
+static uint16_t round_flags(const struct run *r, uint32_t place)
+{
+	return place / r->g.num % 2 ? VRING_PACKED_DESC_F_USED : VRING_PACKED_DESC_F_AVAIL;
+}
+
+static void put_packed(struct run *r, uint32_t place, uint16_t id, uint16_t flags)
+{
+	guest_desc(&r->g, GUEST_RING(0) + place % r->g.num * 16, take_addr(r->in), take_len(r->in),
+		id, flags);
+}
+
+/* Anything, anywhere. */
+static void op_packed_desc(struct run *r)
+{
+	uint8_t index = take8(r->in);
+
+	put_packed(r, index, take16(r->in), take16(r->in));
+}
+
+/* A chain as a driver makes it, but for its buffers. */
+static void op_packed_chain(struct run *r)
+{
+	unsigned int n = take8(r->in) % 8 + 1, readable = take8(r->in) % 8, i;
+	uint16_t id = take8(r->in);
+
+	for (i = 0; i < n; i++, r->place++)
+		put_packed(r, r->place, id,
+			(uint16_t)((i < readable ? 0 : VRING_DESC_F_WRITE) |
+				   (i + 1 < n ? VRING_DESC_F_NEXT : 0) | round_flags(r, r->place)));
+}
+
+/* Good ones of one descriptor each, with ids that rise: the ring goes round. */
+static void op_packed_many(struct run *r)
+{
+	unsigned int n = take8(r->in), id = take8(r->in);
+
+	for (; n--; r->place++)
+		guest_desc(&r->g, GUEST_RING(0) + r->place % r->g.num * 16, 0x28000, 64,
+			(uint16_t)(id++ % r->g.num),
+			(uint16_t)(VRING_DESC_F_WRITE | round_flags(r, r->place)));
+}
+
+static void op_packed_table(struct run *r)
+{
+	uint64_t table = take8(r->in) & 1 ? 0x10000 : GUEST_SPLIT - 0x28;
+	uint32_t n = take8(r->in) % 40;
+	uint16_t flags = take8(r->in) & 15, id = take8(r->in);
+
+	guest_desc(&r->g, GUEST_RING(0) + r->place % r->g.num * 16, table, n * 16 + (flags >> 3),
+		id,
+		(uint16_t)(VRING_DESC_F_INDIRECT | (flags & VRING_DESC_F_NEXT) |
+			   round_flags(r, r->place)));
+	r->place++;
+}
+
+static void op_packed_place(struct run *r)
+{
+	r->place += take8(r->in);
+}
+
+static void op_packed_events(struct run *r)
+{
+	take_bytes(r->in, r->g.ram + GUEST_AVAIL(0), 4);
+	if (take8(r->in) & 1)
+		take_bytes(r->in, r->g.ram + GUEST_USED(0), 4);
+}
+
+static void (*const packed_ops[])(struct run *r) = { op_packed_desc, op_packed_chain,
+	op_packed_chain, op_packed_many, op_packed_many, op_packed_table, op_table_desc, op_raw,
+	op_packed_place, op_packed_events, op_kick, op_kick, op_verdict, op_complete,
+	op_complete_all, op_resume, op_hold, op_machine, op_reset, op_descriptors, op_config };
+
+/* Pure peeking, whatever lies there. */
+static void look(struct run *r)
+{
+	const uint16_t index = r->looks++;
+	struct element element = { 0 };
+
+	element_read(&r->g.dev->queues[0], index % 3 ? &index : NULL, &element, NULL);
+	element_free(&element);
+}
+
+static void one_op(struct run *r)
+{
+	uint8_t op = take8(r->in);
+
+	if (is_packed(r))
+		packed_ops[op % ARRAY_SIZE(packed_ops)](r);
+	else
+		ops[op % ARRAY_SIZE(ops)](r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bytes in = { data, size };
@@ -294,10 +416,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	guest_new(&r.g, &ring_class, NULL);
 	r.features = shape & 0x80 ? 1ull << VIRTIO_F_EVENT_IDX : 0;
-	guest_queue(&r.g, 0, 1u << (shape & 15) % 11, shape & 0x40 ? take16(&in) : 0);
+	if (shape & 0x20) {
+		r.features |= 1ull << VIRTIO_F_RING_PACKED;
+		r.features |= shape & 0x10 ? 1ull << VIRTIO_F_IN_ORDER : 0;
+	}
+	set_up(&r, shape & 0x20 ? take8(&in) : shape, shape & 0x40 ? take16(&in) : 0);
 	guest_run(&r.g, r.features);
 	while (in.left) {
-		ops[take8(&in) % ARRAY_SIZE(ops)](&r);
+		one_op(&r);
+		look(&r);
 		guest_check_view(&r.g.dev->queues[0]);
 		FUZZ_CHECK(!r.g.dev->broken || r.g.dev->status & VIRTIO_STATUS_NEEDS_RESET);
 	}

@@ -256,6 +256,10 @@ static void test_bad_chains(void **state)
 	f.vq->cfg.desc = UINT64_MAX - 64;
 	f.vq->cfg.driver = AVAIL_AT;
 	expect_error(&f, -1, "Queue 0: the descriptor area");
+	f.vq->cfg.num = 0;
+	expect_error(&f, 3, "size 0 is not within");
+	f.vq->cfg.num = VQ_SIZE_MAX + 1;
+	expect_error(&f, 3, "size 32769 is not within");
 	fix_deinit(&f);
 }
 
