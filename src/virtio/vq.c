@@ -223,6 +223,10 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	vq->in_order = vdev_ring_feature(vq->dev, VIRTIO_F_IN_ORDER);
 	vq->order_first = vq->order_last = NULL;
 	vq->event_idx = vdev_ring_feature(vq->dev, VIRTIO_F_EVENT_IDX);
+	/* Before recover(), which may write into the ring. */
+	vq->dirty = dirty_log_ref(vq->dev->dirty);
+	vq->dirty_fd = vq->dev->dirty_fd;
+	vq->dirty_ring = vq->dirty && vq->cfg.log_ring;
 	r = vq->ops->map(vq, err);
 	if (!r)
 		r = alloc_tables(vq, err);
@@ -231,11 +235,9 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	if (r < 0) {
 		free_tables(vq);
 		gmem_unref(take_ptr(vq->mem));
+		dirty_log_unref(take_ptr(vq->dirty));
 		return r;
 	}
-	vq->dirty = dirty_log_ref(vq->dev->dirty);
-	vq->dirty_fd = vq->dev->dirty_fd;
-	vq->dirty_ring = vq->dirty && vq->cfg.log_ring;
 	vq->near = (struct vq_near){ 0 };
 	vq->state = VQ_RUNNING;
 	vq->broken = vq->stopping = vq->dry = false;

@@ -246,12 +246,66 @@ static void test_stop_leaves_nothing(void **state)
 	keeper_deinit(&k);
 }
 
+/* Stops, and starts where the second chain's answer stands in the ring and the first's does not. */
+static void start_half_shown(
+	struct fix *f, struct keeper *k, const void *region, struct dirty_log *log)
+{
+	vdev_hold(f->dev);
+	fix_complete_held(f);
+	pump(f);
+	memcpy(k->region, region, REGION_BYTES);
+	pd_show(&pd, 0, P_AVAIL);
+	pd_show(&pd, 1, P_AVAIL | P_USED);
+	vdev_set_dirty_log(f->dev, log, -1);
+	f->vq->cfg.log_ring = true;
+	vdev_release(f->dev);
+	assert_int_equal(f->vq->packed.num_busy, 5);
+	assert_int_equal(le16_get(pd_at(&pd, 1)->flags), P_AVAIL);
+	pump(f);
+}
+
+/*
+ * Flags of a batch that was never shown are taken back where they stand in the ring: the dirty log
+ * hears of that write, if there is one now, and one that is gone does not.
+ */
+static void test_taken_back_is_logged(void **state)
+{
+	const uint64_t log_bytes = RAM_END >> 12 >> 3, at = DESC_AT >> 12 >> 3;
+	uint8_t region[REGION_BYTES], bits = 0;
+	struct dirty_log *log;
+	struct keeper k;
+	struct err err = { 0 };
+	struct fix f;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)log_bytes), 0);
+	assert_int_equal(dirty_log_new(fd, 0, log_bytes, &log, &err), 0);
+	fix_init(&f, 0, 0);
+	keeper_init(&k);
+	leave_three(&f, &k);
+	memcpy(region, k.region, sizeof(region));
+	start_half_shown(&f, &k, region, log);
+	assert_int_equal(pread(fd, &bits, 1, (off_t)at), 1);
+	assert_int_equal(bits, 1 << (DESC_AT >> 12) % 8);
+	start_half_shown(&f, &k, region, NULL);
+	vdev_hold(f.dev);
+	fix_complete_held(&f);
+	pump(&f);
+	vdev_release(f.dev);
+	fix_deinit(&f);
+	keeper_deinit(&k);
+	dirty_log_unref(log);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_all_in_flight),
 		cmocka_unit_test(test_stop_leaves_nothing),
+		cmocka_unit_test(test_taken_back_is_logged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
