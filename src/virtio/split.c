@@ -108,20 +108,8 @@ static uint64_t split_area_bytes(uint32_t num, bool event_idx, int area)
 static int map_area(struct vq *vq, const char *name, uint64_t gpa, uint64_t align, int area,
 	void **ret, struct err *err)
 {
-	uint64_t bytes = split_area_bytes(vq->num, vq->event_idx, area);
-
-	if (gpa % align)
-		return err_set(err, -EINVAL,
-			"queue %u: the %s area at 0x%" PRIx64 " is not aligned to %" PRIu64
-			" bytes",
-			vq->index, name, gpa, align);
-	*ret = gmem_ptr(vq->mem, gpa, bytes);
-	if (!*ret)
-		return err_set(err, -EFAULT,
-			"queue %u: the %s area at 0x%" PRIx64 " of %" PRIu64
-			" bytes lies outside guest memory",
-			vq->index, name, gpa, bytes);
-	return 0;
+	return walk_map_area(
+		vq, name, gpa, split_area_bytes(vq->num, vq->event_idx, area), align, ret, err);
 }
 
 static int split_map(struct vq *vq, struct err *err)

@@ -13,6 +13,30 @@
 
 #include "virtio/vring.h"
 
+int walk_map_area(struct vq *vq, const char *name, uint64_t gpa, uint64_t bytes, uint64_t align,
+	void **ret, struct err *err)
+{
+	if (gpa % align)
+		return err_set(err, -EINVAL,
+			"queue %u: the %s area at 0x%" PRIx64 " is not aligned to %" PRIu64
+			" bytes",
+			vq->index, name, gpa, align);
+	*ret = gmem_ptr(vq->mem, gpa, bytes);
+	if (!*ret)
+		return err_set(err, -EFAULT,
+			"queue %u: the %s area at 0x%" PRIx64 " of %" PRIu64
+			" bytes lies outside guest memory",
+			vq->index, name, gpa, bytes);
+	/* A region may begin anywhere in its file. */
+	if ((uintptr_t)*ret % align)
+		return err_set(err, -EINVAL,
+			"queue %u: the %s area at 0x%" PRIx64
+			" lies in its file at a place that is "
+			"not aligned to %" PRIu64 " bytes",
+			vq->index, name, gpa, align);
+	return 0;
+}
+
 bool walk_come_near(struct vq *vq, uint64_t gpa)
 {
 	const struct gmem_region *region = gmem_find(vq->mem, gpa);

@@ -51,6 +51,13 @@ static inline void walk_load(const void *table, uint32_t i, void *ret)
 	__asm__ volatile("" : : "r"(ret) : "memory");
 }
 
+/*
+ * Main loop, at a start: the @name area of a ring, @bytes at @gpa. -EINVAL where it is not aligned
+ * to @align, in the guest or here: words of a ring are loaded and stored whole. -EFAULT where it
+ * is not in one region.
+ */
+int walk_map_area(struct vq *vq, const char *name, uint64_t gpa, uint64_t bytes, uint64_t align,
+	void **ret, struct err *err);
 /* Makes the region of @gpa vq->near; false where there is none. */
 bool walk_come_near(struct vq *vq, uint64_t gpa);
 /* Takes a free chain for @head. */

@@ -263,6 +263,32 @@ static void test_garbage_in_event_areas(void **state)
 	fix_deinit(&f);
 }
 
+/* Aligned in the guest, and not here, since the region begins at an odd place of its file. */
+static void test_odd_place_in_file(void **state)
+{
+	static const uint64_t formats[] = { 0, PACKED };
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(formats); i++) {
+		struct gmem_region_desc desc = { 0, SPLIT, 0, 8 };
+		struct gmem_region *region;
+		struct err err = { 0 };
+		struct fix f;
+
+		fix_init(&f, 0, formats[i]);
+		gmem_unref(f.mem);
+		assert_int_equal(gmem_region_new(&desc, f.memfd, &region, &err), 0);
+		assert_int_equal(gmem_new(&region, 1, &f.mem, &err), 0);
+		gmem_region_unref(region);
+		fix_start_ring(&f, 8, formats[i]);
+		assert_true(f.dev->broken);
+		assert_non_null(strstr(f.dev->broken_reason,
+			"descriptor area at 0x10000 lies in its file at a place that is not "
+			"aligned to 16"));
+		fix_deinit(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +296,7 @@ int main(void)
 		cmocka_unit_test(test_while_in_flight),
 		cmocka_unit_test(test_starts),
 		cmocka_unit_test(test_garbage_in_event_areas),
+		cmocka_unit_test(test_odd_place_in_file),
 	};
 
 	log_set_level((enum log_level) - 1);
