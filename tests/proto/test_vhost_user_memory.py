@@ -117,10 +117,12 @@ def test_a_descriptor_with_rem_mem_reg_is_closed(host, front):
     start(front)
     region = front.memory.regions[1]
     payload = struct.pack("<QQQQQ", 0, region.gpa, region.size, region.user, 0)
+    front.sync()
     before = num_fds(host)
     for _ in range(10):
         front.set(Req.REM_MEM_REG, payload, [region.fd])
         front.add_mem_reg(region)
+    front.sync()
     assert num_fds(host) == before
 
 
@@ -171,6 +173,7 @@ BAD = [
 def test_a_slot_that_cannot_be(host, front, row):
     """Refused, the rest stays, and the ring goes on."""
     start(front)
+    front.sync()
     before = num_fds(host), num_maps(host)
     fd = os.memfd_create("short")
     os.ftruncate(fd, PAGE)
@@ -181,6 +184,8 @@ def test_a_slot_that_cannot_be(host, front, row):
     finally:
         os.close(fd)
     Blk(front).read(0, 512)
+    # A message's descriptors are closed behind its acknowledgement.
+    front.sync()
     assert (num_fds(host), num_maps(host)) == before
 
 
