@@ -51,8 +51,8 @@ void vq_send_call(struct vq *vq);
 void vq_run(struct vq *vq);
 
 /*
- * Polling (vq_poll.c): from start to stop the queue's loop may look for chains by itself. Stop asks
- * the driver for notifications again and may come twice.
+ * Polling (vq_poll.c): from start to stop the queue's loop may look for chains by itself. Stop
+ * leaves it to the caller to ask the driver for notifications again, and may come twice.
  */
 void vq_poll_init(struct vq *vq);
 void vq_poll_start(struct vq *vq);

@@ -63,8 +63,5 @@ void vq_poll_start(struct vq *vq)
 void vq_poll_stop(struct vq *vq)
 {
 	loop_poll_del(&vq->poll);
-	/* Whoever serves the ring next finds it as if nobody had polled. */
-	if (vq->polled && !vq->broken)
-		vq->ops->ask_notify(vq, true);
 	vq->polled = false;
 }

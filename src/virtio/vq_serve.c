@@ -299,6 +299,10 @@ static void finish_stop(struct vq *vq)
 	loop_work_cancel(vq->loop, &vq->flush_work);
 	loop_fd_del(&vq->kick);
 	vq_poll_stop(vq);
+	/* Whoever serves the ring next finds it as if nobody had been busy, out of supplies or
+	 * polling: its driver kicks. */
+	if (!vq->broken)
+		vq->ops->ask_notify(vq, true);
 	flush(vq);
 	if (vq->dev->cls->queue_stop)
 		vq->dev->cls->queue_stop(vq->dev, vq);

@@ -251,6 +251,32 @@ static void test_stop_leaves_the_ring_asking(void **state)
 	}
 }
 
+/* Out of supplies, with a loop that does not poll, and while others wait behind the first. */
+static void test_stop_out_of_supplies_leaves_the_ring_asking(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct fix f;
+
+		start(&f, kinds[i]);
+		set_polling(&f.loop, 0);
+		rounds(&f);
+		test_device(&f)->verdict = SERVE_RETRY;
+		offer_one(&f);
+		kick(&f);
+		assert_int_equal(test_device(&f)->num_served, 1);
+		vdev_hold(f.dev);
+		rounds(&f);
+		assert_true(vdev_is_idle(f.dev));
+		assert_true(wants_kick(&f));
+		test_device(&f)->verdict = SERVE_DONE;
+		vdev_release(f.dev);
+		rounds(&f);
+		assert_int_equal(num_used(&f), 1);
+		fix_deinit(&f);
+	}
+}
+
 static void test_broken_while_polled(void **state)
 {
 	struct fix f;
@@ -394,6 +420,7 @@ int main(void)
 		cmocka_unit_test(test_chain_at_the_last_moment),
 		cmocka_unit_test(test_out_of_supplies),
 		cmocka_unit_test(test_stop_leaves_the_ring_asking),
+		cmocka_unit_test(test_stop_out_of_supplies_leaves_the_ring_asking),
 		cmocka_unit_test(test_broken_while_polled),
 		cmocka_unit_test(test_held_while_polled),
 		cmocka_unit_test(test_no_lost_wake_up),
