@@ -157,6 +157,9 @@ static int set_open_flags(struct disk *disk, struct err *err)
 		return err_set(err, -errno, "cannot set disk image '%s' to %s access: %m; %s",
 			disk->name, disk->direct ? "direct" : "normal",
 			disk->direct ? "say direct=off" : "open it anew");
+	/* Nobody reads an image's access time, and each read would look whether to set it. Only its
+	 * owner may say so. */
+	fcntl(disk->fd, F_SETFL, wanted | O_NOATIME);
 	return 0;
 }
 
