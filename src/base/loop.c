@@ -115,18 +115,18 @@ static void run_timers(struct loop *loop)
 	loop->timers_now_ns = 0;
 }
 
+/*
+ * Each once a round: work that queues itself again lets the others have their turn, and what this
+ * round's work leads to needs no look at descriptors first.
+ */
 static void run_work(struct loop *loop)
 {
-	struct loop_work *work;
-	size_t n = 0;
+	loop->work_round++;
+	while (loop->work_head && loop->work_head->round != loop->work_round) {
+		struct loop_work *work = loop->work_head;
 
-	/* Only as many as are queued now: work that queues itself again lets the others have their
-	 * turn. */
-	for (work = loop->work_head; work; work = work->next)
-		n++;
-	while (n-- && loop->work_head) {
-		work = loop->work_head;
 		loop_work_cancel(loop, work);
+		work->round = loop->work_round;
 		work->fn(work);
 	}
 }

@@ -40,6 +40,7 @@ struct loop_timer {
 struct loop_work {
 	void (*fn)(struct loop_work *work);
 	struct loop_work *next, *prev;
+	uint64_t round; /* the loop's in which it ran last */
 	bool queued;
 };
 
@@ -97,6 +98,7 @@ struct loop {
 	struct loop_timer *timers; /* sorted by deadline */
 	uint64_t timers_now_ns; /* while timers fire: the moment they are measured by, else 0 */
 	struct loop_work *work_head, *work_tail;
+	uint64_t work_round; /* counts, from 1 on */
 	struct loop_post *_Atomic posts; /* newest first */
 	_Atomic bool asleep; /* a post has to wake it */
 	_Atomic bool stop;

@@ -29,7 +29,8 @@ def instructions(folder, fmt, walk, shape, count):
 def measure(folder, fmt, shape, rounds, count, callgrind):
     row = {"format": fmt, "shape": shape}
     for cores in (1, 2):
-        taken = take_pairs(rounds, **{walk: lambda walk=walk: timed(fmt, walk, shape, cores, count)
+        taken = take_pairs(rounds, **{walk: lambda walk=walk: timed(fmt, walk, shape, cores,
+                                                                 count // cores**2)
                                       for walk in WALKS})
         row[f"time_{cores}"] = Ratio(taken["checked"], taken["unchecked"])
     if callgrind:

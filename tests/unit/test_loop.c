@@ -418,6 +418,46 @@ static void test_work(void **state)
 	loop_deinit(&loop);
 }
 
+struct leading_work {
+	struct loop_work first, second;
+	struct loop *loop;
+	unsigned int num_second;
+};
+
+static void on_first(struct loop_work *work)
+{
+	struct leading_work *w = container_of(work, struct leading_work, first);
+
+	loop_work_add(w->loop, &w->second);
+}
+
+static void on_second(struct loop_work *work)
+{
+	struct leading_work *w = container_of(work, struct leading_work, second);
+
+	w->num_second++;
+	loop_work_add(w->loop, &w->first);
+}
+
+/* What work leads to has its turn in the same round, and once: two that lead to each other wait. */
+static void test_work_that_leads_to_work(void **state)
+{
+	struct leading_work w = { .first.fn = on_first, .second.fn = on_second };
+	struct loop loop;
+	unsigned int i;
+
+	(void)state;
+	start(&loop);
+	w.loop = &loop;
+	loop_work_add(&loop, &w.first);
+	for (i = 1; i < 4; i++) {
+		loop_run_once(&loop, -1);
+		assert_int_equal(w.num_second, i);
+	}
+	loop_work_cancel(&loop, &w.first);
+	loop_deinit(&loop);
+}
+
 static void test_work_does_not_starve_descriptors(void **state)
 {
 	struct named_work w = { .work.fn = on_work, .name = 'w', .again = true };
@@ -450,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_timer_moves),
 		cmocka_unit_test(test_work),
+		cmocka_unit_test(test_work_that_leads_to_work),
 		cmocka_unit_test(test_work_does_not_starve_descriptors),
 	};
 
