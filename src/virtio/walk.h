@@ -104,7 +104,8 @@ static inline bool walk_quick_ptr(struct vq *vq, uint64_t gpa, uint64_t len, voi
 {
 	uint64_t room = vq->near.end_gpa - gpa;
 
-	if (unlikely(room > vq->near.bytes)) {
+	/* No room wraps, and is too much: at the end, and where nothing is near yet. */
+	if (unlikely(room - 1 >= vq->near.bytes)) {
 		if (!walk_come_near(vq, gpa))
 			return false;
 		room = vq->near.end_gpa - gpa;
