@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 
 #define RING	    256
 #define BATCH	    32
+#define IDLE_TURNS  10000
 #define RAM_END	    (64ull << 20)
 #define DESC_AT	    0x10000ull
 #define DRIVER_AT   0x20000ull
@@ -128,11 +130,27 @@ static void device_turn(void)
 	vq_on_run_work(&dev->queues[0].run_work);
 }
 
+/* Where the other side has no processor just now, spinning keeps it from one. */
+static void give_way(unsigned int *idle, bool progress)
+{
+	*idle = progress ? 0 : *idle + 1;
+	if (*idle == IDLE_TURNS) {
+		*idle = 0;
+		sched_yield();
+	}
+}
+
 static void *device_thread(void *arg)
 {
+	unsigned int idle = 0;
+	uint64_t before;
+
 	(void)arg;
-	while (!atomic_load_explicit(&is_over, memory_order_relaxed))
+	while (!atomic_load_explicit(&is_over, memory_order_relaxed)) {
+		before = dev->queues[0].count.completed;
 		device_turn();
+		give_way(&idle, dev->queues[0].count.completed != before);
+	}
 	return NULL;
 }
 
@@ -149,7 +167,8 @@ static void run_one_core(uint64_t count)
 
 static void run_two_cores(uint64_t count)
 {
-	uint64_t offered = 0, done = 0;
+	uint64_t offered = 0, done = 0, n;
+	unsigned int idle = 0;
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, device_thread, NULL);
@@ -160,7 +179,9 @@ static void run_two_cores(uint64_t count)
 			driver->offer((unsigned int)MIN(room, (uint64_t)BATCH));
 			offered += MIN(room, (uint64_t)BATCH);
 		}
-		done += driver->collect();
+		n = driver->collect();
+		done += n;
+		give_way(&idle, n);
 	}
 	atomic_store(&is_over, true);
 	pthread_join(thread, NULL);
