@@ -113,8 +113,9 @@ static int set_places(struct vq *vq, struct err *err)
 			"queue %u: goes on at available 0x%04x, used 0x%04x: %u descriptors "
 			"between them, in a ring of %u",
 			vq->index, avail, used, vq->packed.num_busy, vq->num);
-	/* One that goes on where it stood has the chain taken last where it was. */
-	if (avail != vq->last_avail)
+	/* One that goes on where it stood has the chain taken last where it was, unless it was in a
+	 * larger ring. */
+	if (avail != vq->last_avail || vq->packed.last_head >= vq->num)
 		vq->packed.last_head = VRING_PACKED_WRAP;
 	vq->last_avail = vq->shadow_avail = avail;
 	vq->used_idx = vq->flushed_used = used;

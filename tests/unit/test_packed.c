@@ -524,6 +524,41 @@ static void test_notification_data(void **state)
 	}
 }
 
+/* The chain taken last is the ring's only while it goes on where it stood. */
+static void test_last_head_of_another_ring(void **state)
+{
+	static const struct {
+		uint32_t num;
+		uint16_t base;
+		bool has_last_head;
+	} rows[] = { { 8, 0x0001, true }, { 8, 0x0002, false }, { 8, 0x8001, false },
+		{ 7, 0x0001, true }, { 6, 0x0001, false } };
+	const struct pdesc three[3] = { { DATA_AT, 16, 0 }, { DATA_AT, 16, 0 },
+		{ DATA_AT, 16, 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct fix f;
+
+		init(&f, 8, 0);
+		pd_offer(&d, 0, three, 3);
+		pd_offer(&d, 1, three, 3);
+		kick(&f);
+		assert_taken(0, 0);
+		assert_taken(1, 0);
+		pd_offer(&d, 2, three, 3);
+		kick(&f);
+		assert_int_equal(view(&f).last_head, 6);
+		vdev_hold(f.dev);
+		pump(&f);
+		f.vq->cfg.num = rows[i].num;
+		f.vq->cfg.next_avail = f.vq->cfg.next_used = rows[i].base;
+		vdev_release(f.dev);
+		assert_int_equal(view(&f).has_last_head, rows[i].has_last_head);
+		fix_deinit(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -541,6 +576,7 @@ int main(void)
 		cmocka_unit_test(test_stop_and_go_on),
 		cmocka_unit_test(test_other_format),
 		cmocka_unit_test(test_bases),
+		cmocka_unit_test(test_last_head_of_another_ring),
 		cmocka_unit_test(test_notification_data),
 	};
 
