@@ -32,6 +32,7 @@ static bool on_look(struct loop_poll *poll)
 {
 	struct probe *p = container_of(poll, struct probe, poll);
 
+	assert_ptr_equal(poll->loop, p->owner);
 	p->num_looks++;
 	if (p->deletes_too)
 		loop_poll_del(&p->deletes_too->poll);
@@ -277,6 +278,9 @@ static void test_descriptors_beside_constant_progress(void **state)
 	start(&loop, LONG_NS, LONG_NS);
 	add(&loop, &p);
 	watch(&loop, &w);
+	/* Polling has begun, and finds something from here on. */
+	loop_run_once(&loop, -1);
+	assert_int_equal(p.num_begun, 1);
 	for (unsigned int turn = 1; turn <= 3; turn++) {
 		unsigned int before = p.num_looks;
 

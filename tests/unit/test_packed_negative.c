@@ -289,6 +289,49 @@ static void test_odd_place_in_file(void **state)
 	}
 }
 
+static bool is_early; /* break_and_answer() has completed the chain already */
+
+static enum serve_verdict break_and_answer(struct vq *vq, struct chain *c)
+{
+	vq_break(vq, "the device found something");
+	if (!is_early)
+		return SERVE_DONE;
+	vq_complete(vq, c);
+	return SERVE_HELD;
+}
+
+/* A device that breaks its queue and answers all the same: nothing goes into the ring. */
+static void test_answer_on_a_broken_ring(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++) {
+		uint64_t features = i & 1 ? PACKED : 0;
+		uint8_t rings[2][64];
+		struct fix f;
+
+		is_early = i & 2;
+		fix_init(&f, 8, features);
+		pd_init(&d, &f);
+		test_device(&f)->serve = break_and_answer;
+		if (features) {
+			pd_offer_one(&d, 3, WRITE);
+		} else {
+			set_desc(&f, DESC_AT, 3, DATA_AT, 16, WRITE, 0);
+			offer(&f, 3);
+		}
+		memcpy(rings[0], ram(&f, DESC_AT), 64);
+		memcpy(rings[1], ram(&f, USED_AT + 4), 64);
+		kick(&f);
+		assert_true(f.dev->broken);
+		assert_true(vdev_is_idle(f.dev));
+		assert_memory_equal(rings[0], ram(&f, DESC_AT), 64);
+		assert_memory_equal(rings[1], ram(&f, USED_AT + 4), 64);
+		assert_int_equal(view(&f).counters.completed, 0);
+		assert_int_equal(view(&f).inuse, 0);
+		fix_deinit(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_starts),
 		cmocka_unit_test(test_garbage_in_event_areas),
 		cmocka_unit_test(test_odd_place_in_file),
+		cmocka_unit_test(test_answer_on_a_broken_ring),
 	};
 
 	log_set_level((enum log_level) - 1);
