@@ -180,6 +180,26 @@ static void test_settings(void **state)
 	loop_deinit(&loop);
 }
 
+static void test_lowered_limit(void **state)
+{
+	struct loop_polling less = { .max_ns = 2000 };
+	struct probe p = { 0 };
+	struct loop loop;
+
+	(void)state;
+	start(&loop, LONG_NS, LONG_NS);
+	add(&loop, &p);
+	loop_run_once(&loop, 1);
+	assert_int_equal(p.num_begun, 1);
+	assert_int_equal(p.num_ended, 0);
+	/* Hours of polling are over at once. */
+	loop_set_polling(&loop, &less);
+	while (!p.num_ended)
+		loop_run_once(&loop, 1);
+	loop_poll_del(&p.poll);
+	loop_deinit(&loop);
+}
+
 static void test_no_polling_without_a_limit(void **state)
 {
 	struct probe p = { .finds_from = 1 };
@@ -485,6 +505,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_adapt),
 		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_lowered_limit),
 		cmocka_unit_test(test_no_polling_without_a_limit),
 		cmocka_unit_test(test_found_while_polling),
 		cmocka_unit_test(test_one_added_while_polling_is_told),
