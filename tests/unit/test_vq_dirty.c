@@ -209,11 +209,49 @@ static void test_polling(void **state)
 	}
 }
 
+static enum serve_verdict put_what_fits(struct vq *vq, struct chain *c)
+{
+	(void)vq;
+	assert_true(chain_put(c, "abcdefgh", (size_t)MIN(c->writable.bytes, (uint64_t)8)));
+	return SERVE_DONE;
+}
+
+/* The log's reader is told of batches that marked something, and of no others. */
+static void test_signal(void **state)
+{
+	static const struct {
+		uint16_t flags;
+		bool log_ring;
+	} rows[] = { { 0, false }, { WRITE, false }, { 0, true }, { WRITE, true } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int signal = eventfd(0, EFD_NONBLOCK);
+		uint64_t n = 0;
+		struct rig rig;
+
+		rig_init(&rig, 0);
+		test_device(&rig.f)->serve = put_what_fits;
+		vdev_hold(rig.f.dev);
+		pump(&rig.f);
+		vdev_set_dirty_log(rig.f.dev, rig.log, signal);
+		rig.f.vq->cfg.log_ring = rows[i].log_ring;
+		vdev_release(rig.f.dev);
+		pump(&rig.f);
+		push_one(&rig.f, 0, DATA_AT, 16, rows[i].flags);
+		assert_int_equal(used_idx(&rig.f), 1);
+		assert_int_equal(read(signal, &n, 8), rows[i].flags || rows[i].log_ring ? 8 : -1);
+		rig_deinit(&rig);
+		close(signal);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_step),
 		cmocka_unit_test(test_polling),
+		cmocka_unit_test(test_signal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
