@@ -108,6 +108,16 @@ void vq_send_call(struct vq *vq)
 		vq->count.calls_lost++;
 }
 
+/* What a batch wrote is marked, and the log's reader told. False, the queue broken, if it is lost.
+ */
+static bool end_batch(struct vq *vq)
+{
+	if (vq_dirty_end_batch(vq))
+		return true;
+	vq_break(vq, "the dirty log is gone: its file was truncated");
+	return false;
+}
+
 /* Shows what was pushed, calls where that is wanted, and publishes for inspection. */
 static void flush(struct vq *vq)
 {
@@ -118,14 +128,15 @@ static void flush(struct vq *vq)
 
 		if (gmem_poisoned(vq->mem))
 			vq_break(vq, "guest memory is gone: its file was truncated");
-		else if (!vq_dirty_end_batch(vq))
-			vq_break(vq, "the dirty log is gone: its file was truncated");
 		else if (vq_ledger_lost(vq))
 			vq_break(vq, "the in-flight region is gone: its file was truncated");
-		else if (call)
+		else if (end_batch(vq) && call)
 			vq_send_call(vq);
-		else
+		else if (!vq->broken)
 			vq->count.calls_suppressed++;
+	} else if (!vq->broken) {
+		/* What we ask for was written all the same. */
+		end_batch(vq);
 	}
 	vq_publish(vq);
 }
