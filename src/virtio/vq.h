@@ -154,7 +154,7 @@ struct vq {
 	void *opaque; /* the device's own, for the serving loop */
 	struct gmem *mem; /* snapshot that the ring's pointers belong to; held while not idle */
 	struct dirty_log *dirty; /* NULL: nothing is logged; held while not idle */
-	int dirty_fd; /* the transport's. Signalled after a batch that marked; -1: none */
+	int dirty_fd; /* the transport's. Signalled after a turn that marked; -1: none */
 	int call_fd; /* owned. Interrupts; -1: the driver polls */
 	int kick_fd; /* owned. Notifications; -1: none yet */
 	int err_fd; /* owned. Signalled when the ring breaks; -1: none */
