@@ -7,6 +7,7 @@
  * reply has no room for a failure, and a migration without marks would lose memory.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -67,6 +68,9 @@ int vhu_set_log_fd(struct vhu *vhu, struct vhu_call *call, struct err *err)
 	(void)call;
 	if (r < 0)
 		return r;
+	/* Queues signal it, and wait for nobody who does not look. */
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	close_fd(&vhu->log_fd);
 	vhu->log_fd = take_fd(&fd);
 	use_log(vhu);

@@ -3,6 +3,7 @@
 disturbs no running ring, and a log that is too short or goes away loses nobody."""
 import os
 import random
+import socket
 import struct
 
 import pytest
@@ -302,6 +303,50 @@ def test_signal_after_marks(host):
             assert not signalled(event)
         finally:
             os.close(event)
+
+
+def full_event():
+    event = os.eventfd(0)
+    os.eventfd_write(event, 2**64 - 2)
+    return event, ()
+
+
+def full_pipe():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while os.write(writer, bytes(PAGE)):
+            pass
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return writer, (reader,)
+
+
+def full_socket():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    try:
+        while ours.send(bytes(PAGE)):
+            pass
+    except BlockingIOError:
+        ours.setblocking(True)
+    return ours.detach(), (theirs.detach(),)
+
+
+@pytest.mark.parametrize("make", [full_event, full_pipe, full_socket])
+def test_nobody_takes_the_signal(host, make):
+    """The descriptor blocks, and is full: the queue goes on."""
+    fd, others = make()
+    try:
+        with Front(host.socket("disk0")) as front, DirtyLog(LOG_BYTES) as log:
+            front.set_log_fd(fd)
+            switch(front, log)
+            for _ in range(3):
+                Blk(front).read(0, 512)
+            assert log.pages()
+    finally:
+        for each in (fd, *others):
+            os.close(each)
 
 
 # size, offset, bytes in the file
