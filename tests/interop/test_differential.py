@@ -156,6 +156,14 @@ def queue_status(qmp, device, queue):
     return qmp.command("x-query-virtio-queue-status", path=path_of(device), queue=queue)
 
 
+def monitor_of(guest):
+    """None until it listens: the socket is there a moment earlier."""
+    try:
+        return Qmp(str(guest.qmp_path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+
+
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
@@ -163,8 +171,7 @@ def theirs(tmp_path_factory):
     seen = types.SimpleNamespace()
     limits = {"device": "d0"}
     try:
-        wait_until(guest.qmp_path.exists, "QEMU's monitor")
-        with Qmp(str(guest.qmp_path)) as qmp:
+        with wait_until(lambda: monitor_of(guest), "QEMU's monitor") as qmp:
             seen.list = qmp.command("x-query-virtio")
             seen.before = {device: ask(qmp, device) for device in NAMES}
             for device in NAMES:
