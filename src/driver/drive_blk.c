@@ -117,7 +117,8 @@ static int blk_check(struct drive *d, struct err *err)
 
 	if (!d->has_config)
 		return err_set(err, -EOPNOTSUPP,
-			"%s: the back-end does not offer CONFIG, and the disk's size is there",
+			"%s: the back-end does not offer CONFIG, and the disk's size is there; is "
+			"it a disk?",
 			d->opts.connect);
 	memcpy(&c, d->config, CONFIG_BYTES);
 	if (drive_writes(d) && has(d, F_RO))

@@ -190,8 +190,14 @@ static int start_ring(struct drive *d, struct dqueue *q, struct err *err)
 		.call = q->call,
 		.err = q->err_fd,
 	};
+	int r;
 
-	return vuc_start_vring(&d->vuc, &vring, err);
+	r = vuc_start_vring(&d->vuc, &vring, err);
+	/* How most back-ends say that they have no such queue. */
+	if (r == -ECONNRESET && q->index)
+		return err_prefix(
+			err, r, "queue %u, which a device of another kind may not have", q->index);
+	return r;
 }
 
 int drive_start_rings(struct drive *d, struct err *err)

@@ -101,7 +101,7 @@ static int net_done_in(struct dqueue *q, struct drive_request *req, uint32_t len
 	if (len < NET_HEADER_BYTES)
 		return err_set(&q->err, -EPROTO,
 			"queue %u: the device received a packet of %u bytes: expected at least %d, "
-			"its header",
+			"its header; is it a network device?",
 			q->index, len, NET_HEADER_BYTES);
 	if (q->d->features >> NET_F_MRG_RXBUF & 1)
 		more = le16_read(req->data + NET_NUM_BUFFERS);
@@ -146,8 +146,9 @@ static int rng_done(struct dqueue *q, struct drive_request *req, uint32_t len)
 	(void)req;
 	if (!len)
 		return err_set(&q->err, -EPROTO,
-			"queue %u: the device answered with 0 bytes: expected 1 to %u", q->index,
-			q->d->opts.bs);
+			"queue %u: the device answered with 0 bytes: expected 1 to %u; is it an "
+			"entropy device?",
+			q->index, q->d->opts.bs);
 	q->stats.bytes[DRIVE_READ] += len;
 	return 0;
 }

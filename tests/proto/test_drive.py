@@ -45,6 +45,17 @@ def blk(host, *words, status=0):
     return result(host.socket("disk0"), "--device", "blk", *words, status=status)
 
 
+# vhost-user does not say what a device is: what gives it away, and how the sentence goes.
+OTHERS = (("disk0", "rng", "is it an entropy device?"), ("rng0", "blk", "is it a disk?"),
+          ("rng0", "net", "queue 1, which a device of another kind may not have"),
+          ("null0", "console", "queue 1, which a device of another kind may not have"))
+
+
+@pytest.mark.parametrize("device,kind,says", OTHERS, ids=[f"{o[0]} as {o[1]}" for o in OTHERS])
+def test_a_device_of_another_kind(host, device, kind, says):
+    assert says in drive(host.socket(device), "--device", kind, "--requests", "1", status=1)[1]
+
+
 # Each is one path through rings, memory and loops; all of them end by number, and all is verified.
 WAYS = (
     (),
