@@ -217,7 +217,7 @@ static int open_image(struct disk *disk, const struct disk_config *config, struc
 		r = size_up(disk, err);
 	disk->in_memory = !r && !disk->is_block_device && disk_lies_in_memory(disk->fd);
 	if (!r && config->locking)
-		r = disk_lock(disk->fd, disk->name, disk->read_only, err);
+		r = disk_lock(disk->fd, disk->name, disk->read_only, config->lock_patient, err);
 	return r;
 }
 

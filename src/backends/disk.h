@@ -45,6 +45,11 @@ struct disk_config {
 	 */
 	bool locking;
 	/*
+	 * A lock that somebody else holds is waited for, up to half a second: a killed process has
+	 * its own for as long as its last requests take. The caller's loop stands still meanwhile.
+	 */
+	bool lock_patient;
+	/*
 	 * Past the host's page cache (O_DIRECT). Every request then has to begin and end at a
 	 * multiple of disk->block_bytes, else it is -EINVAL; buffers may lie anywhere, but those
 	 * that the hardware cannot address in place cost a copy.

@@ -129,8 +129,11 @@ bool disk_lies_in_memory(int fd);
 /* 0, or why the kernel gives us no io_uring. */
 int disk_uring_probe(struct err *err);
 
-/* -errno with a sentence that says who may hold it. */
-int disk_lock(int fd, const char *name, bool read_only, struct err *err);
+/*
+ * -errno with a sentence that says who may hold it. @patient: somebody else's lock, which may be a
+ * killed process's, is waited for; the caller's loop stands still meanwhile.
+ */
+int disk_lock(int fd, const char *name, bool read_only, bool patient, struct err *err);
 void disk_unlock(int fd);
 
 #endif

@@ -9,7 +9,9 @@
  *
  * A process that was killed keeps its locks for as long as its last requests are in the kernel
  * (io_uring's are ended after the process is gone), and so it must be: whoever comes after it may
- * not write what those still overwrite. A start waits for a moment that this takes as a rule.
+ * not write what those still overwrite. A program's start waits for a moment that this takes as a
+ * rule; a device that is plugged in later does not, since other devices' connections would wait
+ * too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -82,13 +84,13 @@ static int try_lock(int fd, bool read_only)
 	return r;
 }
 
-int disk_lock(int fd, const char *name, bool read_only, struct err *err)
+int disk_lock(int fd, const char *name, bool read_only, bool patient, struct err *err)
 {
 	static const struct timespec step = { .tv_nsec = LOCK_STEP_MS * (long)NSEC_PER_MSEC };
 	uint64_t end = now_ns() + LOCK_WAIT_MS * NSEC_PER_MSEC;
 	int r = try_lock(fd, read_only);
 
-	while ((r == -EAGAIN || r == -EACCES) && now_ns() < end) {
+	while (patient && (r == -EAGAIN || r == -EACCES) && now_ns() < end) {
 		nanosleep(&step, NULL);
 		r = try_lock(fd, read_only);
 	}

@@ -170,6 +170,8 @@ static int blk_realize(struct vdev *dev, struct err *err)
 	config.size_bytes = blk->size;
 	config.read_only = blk->read_only;
 	config.locking = blk->locking;
+	/* Before the loop runs nobody else waits for it. */
+	config.lock_patient = !atomic_load(&dev->main_loop->tid);
 	config.direct = blk->direct;
 	config.skip_zeroes = !blk->read_zeroes;
 	config.aio = (enum disk_aio)blk->aio;

@@ -3,6 +3,7 @@
 without storage, and an image that somebody else holds."""
 import os
 import random
+import re
 import shutil
 import stat
 import subprocess
@@ -130,6 +131,12 @@ def test_no_storage(tmp_path):
             assert disk.read(5, SECTOR) == bytes(SECTOR)
 
 
+def times_slept(host):
+    """Of the main thread."""
+    with open(f"/proc/{host.process.pid}/status") as status:
+        return int(re.search(r"\bvoluntary_ctxt_switches:\s+(\d+)", status.read())[1])
+
+
 @pytest.mark.parametrize("second, works", [("", False), (",read-only=on", False),
                                            (",locking=off", True)])
 def test_second_user_of_an_image(tmp_path, image, second, works):
@@ -144,8 +151,11 @@ def test_second_user_of_an_image(tmp_path, image, second, works):
             if works:
                 assert qmp.command("device_add", **arguments) == {}
             else:
+                slept = times_slept(host)
                 sentence = qmp.error("device_add", **arguments)[1]
                 assert str(image) in sentence and "lock" in sentence
+                # A start waits for the lock in a hundred steps; here others wait for the loop.
+                assert times_slept(host) < slept + 50
 
 
 def test_two_readers_of_an_image(tmp_path, image):
