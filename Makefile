@@ -6,7 +6,7 @@ CC := gcc
 endif
 SANITIZE ?=
 threads := $(filter thread,$(SANITIZE))
-BUILDDIR ?= build/$(notdir $(CC))$(if $(threads),-threads,$(if $(SANITIZE),-sanitized))
+BUILDDIR ?= build/$(notdir $(lastword $(CC)))$(if $(threads),-threads,$(if $(SANITIZE),-sanitized))
 MESON_ARGS ?=
 # ThreadSanitizer is slow: what has several threads, and no guests.
 TEST_ARGS ?= $(if $(threads),--suite unit --suite multiloop)
@@ -36,8 +36,8 @@ build: $(BUILDDIR)/build.ninja
 $(BUILDDIR)/build.ninja:
 	@mkdir -p build
 	@echo 'Building in $(BUILDDIR)'
-	@CC=$(CC) meson setup $(BUILDDIR) $(if $(SANITIZE),-Db_sanitize=$(SANITIZE)) $(MESON_ARGS) \
-		>build/setup.log || { cat build/setup.log >&2; rm -f $@; exit 1; }
+	@CC='$(CC)' meson setup $(BUILDDIR) $(if $(SANITIZE),-Db_sanitize=$(SANITIZE)) \
+		$(MESON_ARGS) >build/setup.log || { cat build/setup.log >&2; rm -f $@; exit 1; }
 
 check:
 	@$(call deps,build test)
