@@ -134,19 +134,6 @@ static const struct found found[] = {
 		"head 7: descriptor 7 at 0xfff000 of 16 bytes lies outside guest memory", 0, 0 },
 };
 
-static char served[64];
-
-static enum serve_verdict note_head(struct vq *vq, struct chain *c)
-{
-	size_t n = strlen(served);
-
-	(void)vq;
-	assert_true(n + 1 < sizeof(served));
-	served[n] = (char)('0' + c->head);
-	served[n + 1] = '\0';
-	return SERVE_DONE;
-}
-
 static void put_region(struct keeper *k, const struct found *row)
 {
 	struct inflight_split *part = split_part(k);

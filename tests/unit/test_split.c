@@ -32,8 +32,6 @@ static void offer_n(struct fix *f, unsigned int n)
 /* A ring that stands at @at: what the driver and the device did before is past. */
 static void start_at(struct fix *f, uint32_t num, uint64_t features, uint16_t at)
 {
-	int fd;
-
 	fix_reset(f);
 	memset(ram(f, AVAIL_AT), 0, DATA_AT - AVAIL_AT);
 	f->num = num;
@@ -42,13 +40,7 @@ static void start_at(struct fix *f, uint32_t num, uint64_t features, uint16_t at
 	used(f)->idx = le16_make(at);
 	vdev_set_driver_features(f->dev, virtio_features_from64(features | 1ull << 32));
 	f->vq->cfg = (struct vq_config){ num, DESC_AT, AVAIL_AT, USED_AT, at, 0 };
-	fd = dup(f->kick);
-	vq_set_kick_fd(f->vq, &fd);
-	fd = dup(f->call);
-	vq_set_call_fd(f->vq, &fd);
-	f->vq->enabled = true;
-	vdev_write_status(f->dev, 0xf);
-	pump(f);
+	fix_run(f);
 	num_calls(f);
 }
 

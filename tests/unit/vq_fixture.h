@@ -233,11 +233,22 @@ static inline void fix_memory(struct fix *f)
 		gmem_region_unref(regions[i]);
 }
 
+/* Lets queue 0, which is configured, run. */
+static inline void fix_run(struct fix *f)
+{
+	int fd = dup(f->kick);
+
+	vq_set_kick_fd(f->vq, &fd);
+	fd = dup(f->call);
+	vq_set_call_fd(f->vq, &fd);
+	f->vq->enabled = true;
+	vdev_write_status(f->dev, 0xf);
+	pump(f);
+}
+
 /* Configures queue 0 with a fresh ring of @num and lets it run. */
 static inline void fix_start_ring(struct fix *f, uint32_t num, uint64_t features)
 {
-	int fd;
-
 	f->num = num;
 	f->avail_idx = 0;
 	memset(ram(f, AVAIL_AT), 0, DATA_AT - AVAIL_AT);
@@ -248,13 +259,7 @@ static inline void fix_start_ring(struct fix *f, uint32_t num, uint64_t features
 	f->vq->cfg = (struct vq_config){
 		.num = num, .desc = DESC_AT, .driver = AVAIL_AT, .device = USED_AT
 	};
-	fd = dup(f->kick);
-	vq_set_kick_fd(f->vq, &fd);
-	fd = dup(f->call);
-	vq_set_call_fd(f->vq, &fd);
-	f->vq->enabled = true;
-	vdev_write_status(f->dev, 0xf);
-	pump(f);
+	fix_run(f);
 }
 
 static inline void fix_take_options(struct fix *f)
