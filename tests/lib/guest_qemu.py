@@ -66,13 +66,18 @@ class GuestQemu(Guest):
         """The guest that was `source` is here: its console goes on."""
         self._number = source._number
 
+    def _monitor(self):
+        """A session; None while nobody listens, which begins after the file is there."""
+        try:
+            return Qmp(str(self.qmp_path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+
     def __enter__(self):
         try:
             if self._boots:
                 self.wait_ready(2 * PATIENCE)
-            else:
-                wait_until(self.qmp_path.exists, "QEMU's monitor")
-            self.qmp = Qmp(str(self.qmp_path))
+            self.qmp = wait_until(self._monitor, "QEMU's monitor")
             return self
         except BaseException:
             self.process.kill()

@@ -42,7 +42,11 @@ class Qmp:
         kind = socket.AF_UNIX if isinstance(address, (str, bytes)) else socket.AF_INET
         self.sock = socket.socket(kind, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
-        self.sock.connect(address)
+        try:
+            self.sock.connect(address)
+        except OSError:
+            self.sock.close()
+            raise
         self.greeting = None
         if negotiate:
             self.greeting = self.message()
