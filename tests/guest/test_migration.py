@@ -43,6 +43,10 @@ sh /tmp/load </dev/null >/dev/null 2>&1 &
 KEEP_OPEN = "sleep 100000 </dev/vda >/dev/null 2>&1 &"
 # The kernel would clear a page before the device writes it, and that QEMU sees by itself.
 KERNEL = "init_on_alloc=0"
+# QEMU before 9.0 loses what an emulated processor stores while memory moves, with disks of its own
+# as well: where memory is a multiple of 64 pages it forgets to tell the processors' look-aside
+# buffers that their pages count as clean again. This is no such multiple.
+MACHINE = {"smp": 2, "append": KERNEL, "memory": (256 << 10) - 128}
 READ_STATIC = f"dd if=/dev/vda bs=64k count={STATIC_MIB * MIB >> 16} 2>/dev/null | md5sum"
 
 
@@ -94,10 +98,10 @@ def test_a_guest_moves(tmp_path, packed):
 
     with serve(tmp_path, device) as here, serve(tmp_path, device) as there, \
             Wiretap(here.folder.path / "tap", here.socket("disk0")) as tap, \
-            GuestQemu(tmp_path / "source", arguments(tap.path), smp=2, append=KERNEL) as source, \
+            GuestQemu(tmp_path / "source", arguments(tap.path), **MACHINE) as source, \
             GuestQemu(tmp_path / "target", [*arguments(there.socket("disk0")), "-incoming",
                                             f"unix:{target}"],
-                      smp=2, append=KERNEL).waiting() as moved:
+                      **MACHINE).waiting() as moved:
         source.check(LOAD)
         source.check(KEEP_OPEN)
         wait_until(lambda: turns(source) > 5, "some load")
@@ -113,6 +117,9 @@ def test_a_guest_moves(tmp_path, packed):
         assert {Req.SET_LOG_BASE, Req.SET_FEATURES, Req.SET_VRING_ADDR} <= set(requests)
         moved.takes_over(source)
         with there.qmp() as qmp:
+            # The guest goes on a moment before QEMU has started the device there.
+            wait_until(lambda: qmp.command("x-query-virtio-status", path=DISK)["started"],
+                       "the disk on the other side")
             features = qmp.command("x-query-virtio-status", path=DISK)["guest-features"]
             assert any("RING_PACKED" in text for text in features["transports"]) == (packed == "on")
         reads = reads_of_the_disk(moved)

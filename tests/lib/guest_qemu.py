@@ -38,9 +38,10 @@ class GuestQemu(Guest):
     """A QEMU guest (q35, PCI) with our init on ttyS0 and a QMP socket, `qmp`, once it is ready.
 
     arguments: further ones for QEMU. Its memory is a shared memfd, as vhost-user needs.
+    memory: in KiB.
     """
 
-    def __init__(self, workdir, arguments=(), *, memory=256, smp=1, append="", log=None):
+    def __init__(self, workdir, arguments=(), *, memory=256 << 10, smp=1, append="", log=None):
         folder = images("qemu")
         if not shutil.which(QEMU):
             pytest.skip(f"{QEMU} is missing: package qemu-system-x86 is not installed")
@@ -50,8 +51,9 @@ class GuestQemu(Guest):
         self.qmp = None
         self._boots = True
         argv = [QEMU, "-M", "q35,accel=tcg,memory-backend=mem", "-cpu", "max", "-smp", smp,
-                "-m", memory, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
+                "-m", f"{memory}K", "-nodefaults", "-no-user-config", "-display", "none",
+                "-no-reboot",
+                "-object", f"memory-backend-memfd,id=mem,size={memory}K,share=on",
                 "-serial", "stdio", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
                 "-kernel", folder / "qemu.vmlinuz", "-initrd", folder / "qemu.initrd",
                 "-append", f"console=ttyS0 quiet panic=-1 reboot=t {append}", *arguments]
