@@ -21,6 +21,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/host_open.h"
 
 #define LISTEN_BACKLOG 16
 
@@ -46,6 +47,28 @@ static int parse_group(const char *group, gid_t *ret, struct err *err)
 			"group '%s' is neither a known group nor a number; see 'getent group'",
 			group);
 	*ret = (gid_t)n;
+	return 0;
+}
+
+int listen_parse(struct listen_options *ret, const char *listen, const char *mode,
+	const char *group, struct err *err)
+{
+	unsigned long bits = 0;
+	char *end;
+
+	*ret = (struct listen_options)LISTEN_OPTIONS_INIT;
+	if (mode)
+		bits = strtoul(mode, &end, 8);
+	if (mode && (mode[0] < '0' || mode[0] > '7' || *end || !bits || bits > 0777))
+		return err_set(err, -EINVAL,
+			"mode=%s: expected permissions in octal from 0001 to 0777", mode);
+	ret->mode = (mode_t)bits;
+	ret->group = group;
+	if (!host_spec_fd(listen, &ret->fd))
+		ret->path = listen;
+	else if (ret->fd < 0)
+		return err_set(err, -EINVAL,
+			"listen=%s: expected the number of an open descriptor after fd=", listen);
 	return 0;
 }
 

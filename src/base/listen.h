@@ -31,6 +31,13 @@ struct listen_options {
 		.fd = -1    \
 	}
 
+/*
+ * Options from text: @listen is a path or fd=N, @mode octal permissions or NULL, @group as above.
+ * -EINVAL with a sentence. The text is not copied.
+ */
+int listen_parse(struct listen_options *ret, const char *listen, const char *mode,
+	const char *group, struct err *err);
+
 /* Zero-initialised plus fd -1 (LISTENER_INIT) it is closed. */
 struct listener {
 	int fd;

@@ -30,6 +30,7 @@
 #define EXIT_USAGE 2
 
 struct host {
+	enum host_kind kind;
 	struct host_options options;
 	struct loop loop;
 	struct control *control;
@@ -271,6 +272,7 @@ static int set_up(struct host *host, struct err *err)
 		.loop = &host->loop,
 		.name = host->options.name,
 		.machine = host->options.machine,
+		.relay = host->kind == HOST_RELAY,
 		.emit = on_event,
 		.finished = on_finished,
 		.opaque = host,
@@ -326,11 +328,11 @@ static int run(const char *command, struct host *host)
 	return host->status;
 }
 
-static int host_main(int argc, char **argv, bool with_machine)
+static int host_main(int argc, char **argv, enum host_kind kind)
 {
-	struct host host = { .signals.fd = -1 };
+	struct host host = { .kind = kind, .signals.fd = -1 };
 	struct err err = { 0 };
-	int r = host_options_parse(argc, argv, with_machine, &host.options, &err);
+	int r = host_options_parse(argc, argv, kind, &host.options, &err);
 
 	if (r < 0) {
 		complain(argv[0], &err);
@@ -347,10 +349,15 @@ static int host_main(int argc, char **argv, bool with_machine)
 
 int host_serve_main(int argc, char **argv)
 {
-	return host_main(argc, argv, false);
+	return host_main(argc, argv, HOST_SERVE);
 }
 
 int host_run_main(int argc, char **argv)
 {
-	return host_main(argc, argv, true);
+	return host_main(argc, argv, HOST_RUN);
+}
+
+int host_relay_main(int argc, char **argv)
+{
+	return host_main(argc, argv, HOST_RELAY);
 }

@@ -54,51 +54,66 @@ static const struct cmd_option common_options[] = {
 	{ NULL },
 };
 
-static void print_help(bool with_machine)
-{
-	const struct cmd_option *const tables[] = { with_machine ? machine_options : common_options,
-		with_machine ? common_options : NULL, NULL };
+static const struct {
+	const char *before, *after;
+} texts[] = {
+	[HOST_SERVE] = { "Usage: ringside serve [OPTION]...\n\n"
+			 "Exports virtio devices to another virtual machine monitor, over "
+			 "vhost-user.\n\n",
+		"\nExample: ringside serve \\\n"
+		"             --device virtio-blk,id=disk0,filename=disk.img,"
+		"listen=/tmp/disk0.sock\n" },
+	[HOST_RUN] = { "Usage: ringside run [OPTION]...\n\n"
+		       "Boots a Linux guest on virtio devices of ours, until it powers off.\n\n",
+		"\nExit status: 0 when the guest powered off, 1 when it failed.\n"
+		"Example: ringside run --initrd guest.img \\\n"
+		"             --device virtio-blk,id=disk0,filename=disk.img\n" },
+	[HOST_RELAY] = { "Usage: ringside relay [OPTION]...\n\n"
+			 "Stands between a virtual machine monitor and a vhost-user back-end, and "
+			 "makes the\ndevice visible. The data path stays theirs.\n\n",
+		"\nA relay's --device is id=ID,listen=SOCKET,connect=SOCKET and, as no message "
+		"says it,\ntype=virtio-blk or a number.\n"
+		"Example: ringside relay \\\n"
+		"             --device id=disk0,type=virtio-blk,listen=/tmp/front.sock,"
+		"connect=/tmp/back.sock\n" },
+};
 
-	if (with_machine)
-		printf("Usage: ringside run [OPTION]...\n\n"
-		       "Boots a Linux guest on virtio devices of ours, until it powers off.\n\n");
-	else
-		printf("Usage: ringside serve [OPTION]...\n\n"
-		       "Exports virtio devices to another virtual machine monitor, over "
-		       "vhost-user.\n\n");
+static void print_help(enum host_kind kind)
+{
+	bool machine = kind == HOST_RUN;
+	const struct cmd_option *const tables[] = { machine ? machine_options : common_options,
+		machine ? common_options : NULL, NULL };
+
+	fputs(texts[kind].before, stdout);
 	cmd_print_options(stdout, tables);
-	if (with_machine)
-		printf("\nExit status: 0 when the guest powered off, 1 when it failed.\n"
-		       "Example: ringside run --initrd guest.img \\\n"
-		       "             --device virtio-blk,id=disk0,filename=disk.img\n");
-	else
-		printf("\nExample: ringside serve \\\n"
-		       "             --device virtio-blk,id=disk0,filename=disk.img,"
-		       "listen=/tmp/disk0.sock\n");
+	fputs(texts[kind].after, stdout);
 }
 
 /* "help" alone, or "DRIVER,help": 1 where it was answered. */
-static int answer_device_help(const char *text, bool with_machine, struct err *err)
+static int answer_device_help(const char *text, enum host_kind kind, struct err *err)
 {
 	_cleanup_free_ char *driver = NULL;
 	const char *comma = strchr(text, ',');
 	int r;
 
 	if (!strcmp(text, "help") || !strcmp(text, "?")) {
-		control_help_devices();
+		if (kind == HOST_RELAY)
+			control_help_relay();
+		else
+			control_help_devices();
 		return 1;
 	}
 	if (!comma || (strcmp(comma, ",help") != 0 && strcmp(comma, ",?") != 0))
 		return 0;
 	driver = strndup(text, (size_t)(comma - text));
-	r = control_help_device(driver, with_machine, err);
+	r = control_help_device(driver, kind == HOST_RUN, err);
 	return r < 0 ? r : 1;
 }
 
-static int answer_help(const struct host_options *o, bool with_machine, struct err *err)
+static int answer_help(const struct host_options *o, enum host_kind kind, struct err *err)
 {
 	for (size_t i = 0; i < o->devices.num; i++) {
-		int r = answer_device_help(o->devices.values[i], with_machine, err);
+		int r = answer_device_help(o->devices.values[i], kind, err);
 
 		if (r)
 			return r;
@@ -162,10 +177,10 @@ static int check(struct host_options *o, bool with_machine, struct err *err)
 }
 
 int host_options_parse(
-	int argc, char **argv, bool with_machine, struct host_options *ret, struct err *err)
+	int argc, char **argv, enum host_kind kind, struct host_options *ret, struct err *err)
 {
 	const struct cmd_option *const tables[] = { common_options,
-		with_machine ? machine_options : NULL, NULL };
+		kind == HOST_RUN ? machine_options : NULL, NULL };
 	bool help;
 	int r;
 
@@ -174,11 +189,11 @@ int host_options_parse(
 	if (r < 0)
 		return r;
 	if (help) {
-		print_help(with_machine);
+		print_help(kind);
 		return 1;
 	}
-	r = answer_help(ret, with_machine, err);
-	return r ? r : check(ret, with_machine, err);
+	r = answer_help(ret, kind, err);
+	return r ? r : check(ret, kind == HOST_RUN, err);
 }
 
 void host_options_free(struct host_options *options)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line of `ringside serve` and `ringside run`, as a struct. */
+/* The command line of `ringside serve`, `ringside run` and `ringside relay`, as a struct. */
 #ifndef BIN_HOST_OPTIONS_H
 #define BIN_HOST_OPTIONS_H
 
@@ -7,6 +7,9 @@
 #include "machine/machine.h"
 
 #define HOST_DEFAULT_MEMORY "256M"
+
+/* Which of them. */
+enum host_kind { HOST_SERVE, HOST_RUN, HOST_RELAY };
 
 struct host_options {
 	/* As they were written. */
@@ -17,7 +20,7 @@ struct host_options {
 	const char *machine_name, *kernel, *initrd, *append, *memory_text, *console;
 
 	/* What follows from it. */
-	const struct machine_ops *machine; /* NULL: serve */
+	const struct machine_ops *machine; /* NULL: serve and relay */
 	int ready_fd; /* -1: none */
 	uint64_t memory_bytes;
 };
@@ -27,7 +30,7 @@ struct host_options {
  * way host_options_free() releases it.
  */
 int host_options_parse(
-	int argc, char **argv, bool with_machine, struct host_options *ret, struct err *err);
+	int argc, char **argv, enum host_kind kind, struct host_options *ret, struct err *err);
 void host_options_free(struct host_options *options);
 
 #endif

@@ -20,6 +20,7 @@ struct command {
 static const struct command commands[] = {
 	{ "run", host_run_main, "boot a Linux guest on our virtio devices" },
 	{ "serve", host_serve_main, "export devices to another virtual machine monitor" },
+	{ "relay", host_relay_main, "make somebody else's vhost-user device visible" },
 	{ "drive", drive_main, "drive a vhost-user back-end: measure it, verify it" },
 	{ "info", client_info_main, "look into the devices of a running ringside, or of QEMU" },
 };

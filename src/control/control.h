@@ -21,6 +21,7 @@ struct control_config {
 	const char *name; /* of this run, or NULL; copied */
 	/* NULL: no machine, devices are exported by their listen= or connect=. */
 	const struct machine_ops *machine;
+	bool relay; /* then every device is a relay (vhost/relay.h), and no other can be */
 	/* An event for all monitors; takes over the reference. */
 	void (*emit)(void *opaque, struct json_object *event);
 	/*

@@ -18,6 +18,8 @@
 #include "base/value.h"
 #include "control/internal.h"
 #include "devices/registry.h"
+#include "inspect/vhost.h"
+#include "vhost/relay.h"
 
 const struct option_spec control_device_options[] = {
 	{ "iothread", OPTION_STRING, offsetof(struct control_device_options, iothread), NULL, 0, 0,
@@ -71,6 +73,8 @@ static void add_device_tables(struct control_device *cdev, struct qom_object *ob
 	obj->properties = control_device_properties;
 	obj->opaque = cdev;
 	qom_add_table(obj, cdev->dev->cls->options, cdev->dev);
+	if (cdev->dev->cls->relayed)
+		return;
 	qom_add_table(obj, vdev_common_options, cdev->dev);
 	qom_add_table(obj, control_device_options, &cdev->options);
 	qom_add_table(obj, control_mapping_options(cdev->dev->cls), &cdev->options);
@@ -89,13 +93,33 @@ static void add_to_tree(struct control_device *cdev)
 	cdev->proxy = qom_add(
 		dev->id ? ctl->peripheral : ctl->anon, dev->id ? dev->id : anon, dev->cls->name);
 	add_device_tables(cdev, cdev->proxy);
-	qom_add_table(cdev->proxy, vhost_user_options, &cdev->transport);
+	if (!dev->cls->relayed)
+		qom_add_table(cdev->proxy, vhost_user_options, &cdev->transport);
 	backend = qom_add(cdev->proxy, "virtio-backend", type);
 	add_device_tables(cdev, backend);
 	backend->vdev = cdev->dev;
 }
 
 /* --- adding --- */
+
+/* A run that relays has one kind of device, which need not be named. */
+static const struct vdev_class *find_class(struct control *ctl, const char *driver, struct err *err)
+{
+	const struct vdev_class *cls = NULL;
+
+	if (ctl->config.relay && (!driver || !strcmp(driver, relay_class.name)))
+		return &relay_class;
+	if (ctl->config.relay)
+		err_set(err, -ENODEV,
+			"'%s' is not a valid device model name: here every device is a %s; what it "
+			"relays is said by type=%s",
+			driver, relay_class.name, driver);
+	else if (!driver)
+		err_set(err, -EINVAL, "Parameter 'driver' is missing");
+	else if (!(cls = device_class_find(driver)))
+		err_set(err, -ENODEV, "'%s' is not a valid device model name", driver);
+	return cls;
+}
 
 static int check_new(struct control *ctl, struct json_object *args, const char **ret_id,
 	const struct vdev_class **ret_cls, struct err *err)
@@ -109,18 +133,35 @@ static int check_new(struct control *ctl, struct json_object *args, const char *
 	if (r < 0 || value_get_str(args, "id", ret_id, err) < 0 ||
 		value_get_str(args, "bus", &bus, err) < 0)
 		return -EINVAL;
-	if (!driver)
+	if (!driver && !ctl->config.relay)
 		return err_set(err, -EINVAL, "Parameter 'driver' is missing");
 	if (*ret_id && !qom_id_well_formed(*ret_id))
 		return err_set(err, -EINVAL, "Parameter 'id' expects an identifier");
-	*ret_cls = device_class_find(driver);
+	*ret_cls = find_class(ctl, driver, err);
 	if (!*ret_cls)
-		return err_set(err, -ENODEV, "'%s' is not a valid device model name", driver);
+		return -ENODEV;
 	if (bus)
 		return err_set(err, -ENODEV, "Bus '%s' not found", bus);
 	if (*ret_id && qom_child(ctl->peripheral, *ret_id))
 		return err_set(err, -EEXIST, "Duplicate device ID '%s'", *ret_id);
 	return ctl->machine ? machine_check_hotplug(ctl->machine, err) : 0;
+}
+
+/* A relay's options are its class's, all of them. */
+static int take_relay_options(
+	struct control_device *cdev, struct json_object *args, struct err *err)
+{
+	const struct option_spec *const tables[] = { relay_class.options, NULL };
+	uint16_t virtio_id = 0;
+	int r = options_take(relay_class.options, cdev->dev, args, err);
+
+	if (!r)
+		r = options_none_left("a relay", args, tables, err);
+	if (!r && relay_type_option(cdev->dev))
+		r = inspect_virtio_id(relay_type_option(cdev->dev), &virtio_id, err);
+	if (!r)
+		relay_set_virtio_id(cdev->dev, virtio_id);
+	return r;
 }
 
 static int take_options(struct control_device *cdev, struct json_object *args, struct err *err)
@@ -138,6 +179,8 @@ static int take_options(struct control_device *cdev, struct json_object *args, s
 	json_object_object_del(args, "id");
 	options_defaults(control_device_options, &cdev->options);
 	options_defaults(vhost_user_options, &cdev->transport);
+	if (cls->relayed)
+		return take_relay_options(cdev, args, err);
 	r = options_take(cls->options, cdev->dev, args, err);
 	if (!r)
 		r = options_take(vdev_common_options, cdev->dev, args, err);
@@ -183,6 +226,8 @@ static int start_device(struct control_device *cdev, struct err *err)
 	if (r < 0)
 		return r;
 	vdev_set_vm_running(cdev->dev, ctl->running);
+	if (cdev->dev->cls->relayed)
+		return 0;
 	if (ctl->machine)
 		cdev->transport.listen = machine_socket_path(ctl->machine, ctl->num_sockets++);
 	return vhost_user_attach(cdev->dev, &cdev->transport, err);

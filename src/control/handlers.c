@@ -16,6 +16,7 @@
 #include "control/run.h"
 #include "control/vq_mapping.h"
 #include "inspect/sources.h"
+#include "inspect/vhost.h"
 #include "inspect/virtio.h"
 
 static int query_name(
@@ -97,6 +98,12 @@ static int query_virtio_sources(struct qapi_call *call, const char *path,
 	return inspect_sources(root_of(call), path, ret, &error->err);
 }
 
+static int query_vhost_user_transcript(struct qapi_call *call, const char *path, bool has_after,
+	uint64_t after, struct VhostUserMessageList *ret, struct qapi_error *error)
+{
+	return inspect_transcript(root_of(call), path, has_after ? after : 0, ret, &error->err);
+}
+
 const struct qapi_handlers control_handlers = {
 	.query_name = query_name,
 	.query_status = query_status,
@@ -120,4 +127,5 @@ const struct qapi_handlers control_handlers = {
 	.query_iothreads = control_cmd_query_iothreads,
 	.query_virtio_queue_threads = control_cmd_query_virtio_queue_threads,
 	.query_virtio_sources = query_virtio_sources,
+	.query_vhost_user_transcript = query_vhost_user_transcript,
 };

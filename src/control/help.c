@@ -10,6 +10,7 @@
 #include "control/internal.h"
 #include "control/objects.h"
 #include "devices/registry.h"
+#include "vhost/relay.h"
 
 void control_help_devices(void)
 {
@@ -33,6 +34,12 @@ static void print_table(const struct option_spec *specs)
 			printf(" (default %s)", s->def);
 		printf("\n      %s\n", s->help);
 	}
+}
+
+void control_help_relay(void)
+{
+	printf("%s: %s\n", relay_class.name, relay_class.description);
+	print_table(relay_class.options);
 }
 
 int control_help_device(const char *driver, bool with_machine, struct err *err)

@@ -13,5 +13,7 @@
 void control_help_devices(void);
 int control_help_device(const char *driver, bool with_machine, struct err *err);
 void control_help_objects(void);
+/* What --device takes in a run that relays. */
+void control_help_relay(void);
 
 #endif

@@ -119,8 +119,23 @@ static void begin_stop(struct control_change *change)
 	machine_stop(ctl->machine, &change->machine_wait);
 }
 
-int control_cmd_stop(struct qapi_call *call, _unused_ struct qapi_error *error)
+/* Who looks on has nothing to stop. */
+static int refuse_in_relay(struct qapi_call *call, struct qapi_error *error)
 {
+	const struct control *ctl = call->ctx;
+
+	if (!ctl->config.relay)
+		return 0;
+	return qapi_error_set(error, QAPI_GENERIC_ERROR,
+		"A relay runs nothing: stop and cont are the front-end's monitor's");
+}
+
+int control_cmd_stop(struct qapi_call *call, struct qapi_error *error)
+{
+	int r = refuse_in_relay(call, error);
+
+	if (r < 0)
+		return r;
 	return enqueue(call, begin_stop);
 }
 
@@ -153,8 +168,12 @@ static void begin_cont(struct control_change *change)
 		on_machine_cont(&change->machine_wait, 0, NULL);
 }
 
-int control_cmd_cont(struct qapi_call *call, _unused_ struct qapi_error *error)
+int control_cmd_cont(struct qapi_call *call, struct qapi_error *error)
 {
+	int r = refuse_in_relay(call, error);
+
+	if (r < 0)
+		return r;
 	return enqueue(call, begin_cont);
 }
 

@@ -134,6 +134,9 @@ void vq_mapping_deinit(struct vq_mapping *map)
 void vq_mapping_threads(
 	const struct control *ctl, const struct vdev *dev, struct VirtQueueThreadList *ret)
 {
+	/* No thread of ours. */
+	if (dev->cls->relayed)
+		return;
 	for (unsigned int i = 0; i < dev->num_queues; i++) {
 		struct VirtQueueThread *thread = xnew(struct VirtQueueThread);
 		struct loop *loop = dev->queues[i].loop;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "inspect/vhost.h"
 #include "virtio/vring.h"
 
 /* What the two sides said at one moment. */
@@ -37,10 +38,25 @@ static void view_idle(struct vq *vq, struct vq_view *ret)
 	ret->used_wrap = used & VRING_PACKED_WRAP;
 }
 
+/* Somebody else serves it: what is in the used ring was taken, for certain. */
+static void view_relayed(struct vq *vq, struct vq_view *ret)
+{
+	struct vhost_ring_now now;
+
+	view_idle(vq, ret);
+	inspect_vhost_ring(vq, &now);
+	if (!ret->packed && now.knows_used)
+		ret->last_avail_idx = ret->used_idx = now.used;
+}
+
 bool element_view(struct vq *vq, struct vq_view *ret)
 {
 	bool whole = vq_read_view(vq, ret);
 
+	if (vq->dev->view.vhost) {
+		view_relayed(vq, ret);
+		return true;
+	}
 	if (vq->state == VQ_IDLE)
 		view_idle(vq, ret);
 	return whole;
@@ -87,6 +103,8 @@ static uint32_t num_waiting(const struct moment *m)
 
 static bool is_served(const struct vq *vq)
 {
+	if (vq->dev->view.vhost)
+		return vq->dev->view.vhost->rings[vq->index].started;
 	return vq->state != VQ_IDLE && !vq->was_broken;
 }
 
@@ -130,6 +148,32 @@ static bool never_had_one(struct vq *vq, const struct moment *m)
 	return !le64_get(desc.addr) && !le32_get(desc.len);
 }
 
+/*
+ * Is what lies between the used and the available index outstanding? For certain with IN_ORDER.
+ * Else answers may have overtaken each other: then a head that was answered has its place there,
+ * and one that was not lies before. As long as all that the rings still show went in order, no.
+ */
+static bool went_in_order(struct vq *vq, const struct moment *m)
+{
+	uint32_t num = vq->cfg.num, waiting = num_waiting(m);
+	uint64_t avail = vq->cfg.driver + offsetof(struct vring_avail, ring);
+	uint64_t used = vq->cfg.device + offsetof(struct vring_used, ring);
+
+	if (!vq->dev->view.vhost || vdev_ring_feature(vq->dev, VIRTIO_F_IN_ORDER))
+		return true;
+	for (uint32_t i = 1; waiting <= num && i <= num - waiting; i++) {
+		uint32_t slot = (uint16_t)(m->used_idx - i) % num;
+		uint16_t taken, given;
+
+		if (peek16(vq, "", avail + slot * sizeof(le16), &taken, NULL) < 0 ||
+			peek16(vq, "", used + slot * sizeof(struct vring_used_elem), &given, NULL) <
+				0 ||
+			taken != given)
+			return false;
+	}
+	return waiting <= num;
+}
+
 /* One try; @follow only if the caller can vouch for what is owned. */
 static int read_at(struct vq *vq, const struct moment *m, const uint16_t *index, bool follow,
 	struct element *ret, struct err *err)
@@ -162,7 +206,8 @@ static int read_at(struct vq *vq, const struct moment *m, const uint16_t *index,
 	if (r < 0)
 		return r;
 	ret->ring = ret->head;
-	ret->owned = waits || (ret->head < ring.num && vq_read_inflight(vq, ret->head, &inflight));
+	ret->owned = (waits && went_in_order(vq, m)) ||
+		     (ret->head < ring.num && vq_read_inflight(vq, ret->head, &inflight));
 	r = walk_chain(&ring, ret->head, ret->owned && follow, &ret->chain, err);
 	if (r < 0 && !ret->owned)
 		err_prefix(err, r,
@@ -211,6 +256,11 @@ int element_read(struct vq *vq, const uint16_t *index, struct element *ret, stru
 	if (!vq->cfg.num || vq->cfg.num > VQ_SIZE_MAX)
 		return err_set(err, -EINVAL, "Queue %u: size %u is not within 1 and %u", vq->index,
 			vq->cfg.num, VQ_SIZE_MAX);
+	if (vq_format(vq->dev) == &vq_packed_ops && vq->dev->view.vhost && !index)
+		return err_set(err, -ENODATA,
+			"Queue %u: where its server stands in a packed ring is not known; name an "
+			"index",
+			vq->index);
 	if (vq_format(vq->dev) == &vq_packed_ops)
 		return element_read_packed(vq, index, ret, err);
 	for (int tries = 1;; tries++) {

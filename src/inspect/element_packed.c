@@ -25,6 +25,7 @@ struct spot {
 	uint16_t pos;
 	bool busy; /* the device took it, and no answer was written there since */
 	bool waits; /* for the device */
+	bool judged; /* the two above are known */
 	uint32_t max; /* descriptors that a chain may have from here */
 };
 
@@ -78,7 +79,13 @@ static int find_spot(
 		&flags, sizeof(flags), err);
 	if (r < 0)
 		return r;
+	if (vq->dev->view.vhost) {
+		/* Its server's places are not known: nothing can be vouched for. */
+		*ret = (struct spot){ .pos = (uint16_t)pos, .max = num };
+		return 0;
+	}
 	ret->pos = (uint16_t)pos;
+	ret->judged = true;
 	ret->busy = (pos + num - used % num) % num < busy;
 	ret->waits = !ret->busy && vring_packed_is_avail(le16_get(flags), at);
 	ret->max = ret->waits ? num - busy - (pos + num - next % num) % num : num;
@@ -97,7 +104,8 @@ static int find_next(struct vq *vq, const struct moment *m, struct spot *ret, st
 
 static bool never_had_one(const struct moment *m, const struct spot *spot)
 {
-	return !spot->waits && !m->view.has_last_head && m->avail == VRING_PACKED_START;
+	return spot->judged && !spot->waits && !m->view.has_last_head &&
+	       m->avail == VRING_PACKED_START;
 }
 
 /* One try; @follow only if the caller can vouch for what is owned. */

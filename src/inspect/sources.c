@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "describe/describe.h"
 #include "inspect/element.h"
+#include "inspect/vhost.h"
 #include "inspect/virtio.h"
 
 /* What the answers depend on. */
@@ -21,6 +22,8 @@ struct where {
 	struct vq *vq;
 	struct vq_view view; /* the queue's, as published */
 	bool torn; /* that view */
+	const struct vhost_view *vhost; /* somebody else serves the rings; NULL: we do */
+	struct vhost_ring_now now; /* and then: where this one stands */
 };
 
 struct row {
@@ -66,7 +69,37 @@ static enum VirtioMemberSource from_disabled(const struct where *w)
 /* The device's own state, as its loop last published it. */
 static enum VirtioMemberSource from_view(const struct where *w)
 {
+	if (w->vhost)
+		return VIRTIO_MEMBER_SOURCE_UNKNOWN;
 	return w->torn ? VIRTIO_MEMBER_SOURCE_TORN : VIRTIO_MEMBER_SOURCE_DERIVED;
+}
+
+static enum VirtioMemberSource from_last_avail(const struct where *w)
+{
+	return w->now.knows_avail ? VIRTIO_MEMBER_SOURCE_DERIVED : from_view(w);
+}
+
+static enum VirtioMemberSource from_used(const struct where *w)
+{
+	if (w->now.from_memory)
+		return VIRTIO_MEMBER_SOURCE_MEMORY;
+	return w->now.knows_used ? VIRTIO_MEMBER_SOURCE_MESSAGE : from_view(w);
+}
+
+static enum VirtioMemberSource from_inuse(const struct where *w)
+{
+	return w->now.quiet ? VIRTIO_MEMBER_SOURCE_DERIVED : from_view(w);
+}
+
+/* What only the back-end's messages can tell. */
+static enum VirtioMemberSource from_backend(const struct where *w)
+{
+	return w->vhost ? VIRTIO_MEMBER_SOURCE_MESSAGE : VIRTIO_MEMBER_SOURCE_DERIVED;
+}
+
+static enum VirtioMemberSource from_nobody(const struct where *w)
+{
+	return w->vhost ? VIRTIO_MEMBER_SOURCE_UNKNOWN : VIRTIO_MEMBER_SOURCE_DERIVED;
 }
 
 static enum VirtioMemberSource from_ring_config(const struct where *w)
@@ -80,6 +113,47 @@ static enum VirtioMemberSource from_ring_config(const struct where *w)
 static enum VirtioMemberSource from_memory(_unused_ const struct where *w)
 {
 	return VIRTIO_MEMBER_SOURCE_MEMORY;
+}
+
+static char *type_note(const struct where *w)
+{
+	_cleanup_free_ char *fit = NULL;
+
+	if (!w->vhost || w->vhost->has_type)
+		return NULL;
+	if (!w->vhost->has_offer)
+		return xstrdup("no message says which type it is; type= does");
+	fit = inspect_types_that_fit(w->dev);
+	return xasprintf("no message says which type it is; type= does; its features fit %s",
+		*fit ? fit : "none that is known");
+}
+
+static char *started_note(const struct where *w)
+{
+	return xstrdup(w->vhost ? "a ring has its kick descriptor, and was not asked for its base"
+				: "constant: this device serves its queues itself");
+}
+
+static char *offer_note(const struct where *w)
+{
+	return w->vhost ? NULL : xstrdup("what this device offers");
+}
+
+static char *backend_note(const struct where *w)
+{
+	return w->vhost ? NULL : xstrdup("constant: there is no vhost back-end");
+}
+
+static char *vm_note(const struct where *w)
+{
+	return w->vhost ? xstrdup("no message says so") : NULL;
+}
+
+static char *descs_note(const struct where *w)
+{
+	return w->vhost ? xstrdup("what an indirect table holds is shown only while the ring's "
+				  "answers come in order")
+			: NULL;
 }
 
 static char *broken_note(const struct where *w)
@@ -119,6 +193,8 @@ static char *thread_note(const struct where *w)
 {
 	const struct loop *loop = w->vq->loop;
 
+	if (w->vhost)
+		return xstrdup("served by the back-end");
 	return xasprintf("served by thread %s (%d)", loop->name, atomic_load(&loop->tid));
 }
 
@@ -131,18 +207,34 @@ static char *wrap_note(bool packed, bool wrap)
 		wrap);
 }
 
+static char *relayed_note(bool packed, const char *known)
+{
+	if (known)
+		return xstrdup(known);
+	return packed ? xstrdup("packed ring: its server keeps its place to itself") : NULL;
+}
+
 static char *last_avail_note(const struct where *w)
 {
+	if (w->vhost && !w->now.knows_avail)
+		return xstrdup("its server keeps it to itself; known while nothing is on its way");
+	if (w->vhost)
+		return xstrdup(w->now.quiet ? "all that is available was answered"
+					    : "as the messages have it; it has not run since");
 	return wrap_note(w->view.packed, w->view.avail_wrap);
 }
 
 static char *used_note(const struct where *w)
 {
+	if (w->vhost)
+		return relayed_note(w->view.packed, w->now.from_memory ? "in guest memory" : NULL);
 	return wrap_note(w->view.packed, w->view.used_wrap);
 }
 
 static char *shadow_note(const struct where *w)
 {
+	if (w->vhost)
+		return xstrdup("its server keeps it to itself");
 	return xstrdup(w->view.packed ? "packed ring: last-avail-idx; its driver writes no index"
 				      : "the driver's index as the device last read it");
 }
@@ -168,17 +260,17 @@ static char *element_used_note(const struct where *w)
 
 static const struct row status_rows[] = {
 	{ "name", NULL, NULL },
-	{ "device-id", NULL, NULL },
-	{ "vhost-started", NULL, "constant: this device serves its queues itself" },
+	{ "device-id", NULL, NULL, type_note },
+	{ "vhost-started", from_backend, NULL, started_note },
 	{ "device-endian", NULL, "constant: a device of virtio 1 is little-endian" },
 	{ "guest-features", from_driver, NULL },
-	{ "host-features", NULL, "what this device offers" },
-	{ "backend-features", NULL, "constant: there is no vhost back-end" },
+	{ "host-features", from_backend, NULL, offer_note },
+	{ "backend-features", from_backend, NULL, backend_note },
 	{ "num-vqs", NULL, NULL },
 	{ "status", from_status, NULL },
 	{ "isr", from_isr, NULL },
 	{ "queue-sel", from_queue_sel, NULL },
-	{ "vm-running", NULL, NULL },
+	{ "vm-running", from_nobody, NULL, vm_note },
 	{ "broken", NULL, NULL, broken_note },
 	{ "disabled", from_disabled, NULL },
 	{ "use-started", NULL, "constant" },
@@ -192,22 +284,22 @@ static const struct row status_rows[] = {
 static const struct row queue_rows[] = {
 	{ "name", NULL, NULL },
 	{ "queue-index", NULL, NULL, role_note },
-	{ "inuse", from_view, NULL, in_flight_note },
+	{ "inuse", from_inuse, NULL, in_flight_note },
 	{ "vring-num", from_ring_config, NULL },
-	{ "vring-num-default", NULL, NULL },
+	{ "vring-num-default", from_nobody, NULL },
 	{ "vring-align", NULL, "constant: only a legacy transport sets another" },
 	{ "vring-desc", from_ring_config, NULL },
 	{ "vring-avail", from_ring_config, NULL },
 	{ "vring-used", from_ring_config, NULL },
-	{ "last-avail-idx", from_view, NULL, last_avail_note },
+	{ "last-avail-idx", from_last_avail, NULL, last_avail_note },
 	{ "shadow-avail-idx", from_view, NULL, shadow_note },
-	{ "used-idx", from_view, NULL, used_note },
+	{ "used-idx", from_used, NULL, used_note },
 	{ "signalled-used", from_view, NULL },
 	{ "signalled-used-valid", from_view, NULL },
 	{ "thread", NULL, NULL, thread_note },
 	{ "element.name", NULL, NULL },
 	{ "element.index", from_memory, NULL, element_index_note },
-	{ "element.descs", from_memory, NULL },
+	{ "element.descs", from_memory, NULL, descs_note },
 	{ "element.avail", from_memory, NULL, element_avail_note },
 	{ "element.used", from_memory, NULL, element_used_note },
 };
@@ -247,6 +339,7 @@ int inspect_sources(struct qom_object *root, const char *path, struct VirtioMemb
 
 	if (!dev)
 		return err_set(err, -ENODEV, "Path %s is not a realized VirtIODevice", path);
+	w.vhost = dev->view.vhost;
 	for (size_t i = 0; i < ARRAY_SIZE(status_rows); i++)
 		add(ret, &status_rows[i], "", &w);
 	for (unsigned int q = 0; q < dev->num_queues; q++) {
@@ -254,6 +347,8 @@ int inspect_sources(struct qom_object *root, const char *path, struct VirtioMemb
 
 		w.vq = &dev->queues[q];
 		w.torn = !element_view(w.vq, &w.view);
+		if (w.vhost)
+			inspect_vhost_ring(w.vq, &w.now);
 		for (size_t i = 0; i < ARRAY_SIZE(queue_rows); i++)
 			add(ret, &queue_rows[i], prefix, &w);
 	}

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "describe/describe.h"
 #include "inspect/element.h"
+#include "inspect/vhost.h"
 #include "virtio/vdev.h"
 #include "virtio/vring.h"
 
@@ -67,16 +68,17 @@ static void add_strings(struct strList *list, const char *const *strings, size_t
 		qapi_append_strList(list, xstrdup(strings[i]));
 }
 
-static struct VirtioDeviceFeatures *features_new(
-	const struct vdev *dev, const struct virtio_features *features)
+struct VirtioDeviceFeatures *inspect_features(
+	const struct vdev *dev, const struct virtio_features *features, bool vhost_word)
 {
 	struct VirtioDeviceFeatures *ret = xnew(struct VirtioDeviceFeatures);
 	uint64_t words[2] = { features->word[0], features->word[1] };
 	struct describe_features d;
 
-	if (dev->transport && dev->view.kind && !strcmp(dev->view.kind, "vhost-user"))
+	if (!vhost_word && dev->transport && dev->view.kind &&
+		!strcmp(dev->view.kind, "vhost-user"))
 		words[0] &= ~VHOST_USER_BITS;
-	describe_features(words, describe_type_by_id(dev->cls->virtio_id), false, &d);
+	describe_features(words, describe_type_by_id(dev->cls->virtio_id), vhost_word, &d);
 	ret->has_transports = true;
 	add_strings(&ret->transports, d.transports, d.num_transports);
 	ret->has_dev_features = true;
@@ -103,7 +105,8 @@ int inspect_status(
 	struct qom_object *root, const char *path, struct VirtioStatus **ret, struct err *err)
 {
 	const struct vdev *dev = inspect_find(root, path);
-	const struct virtio_features none = { { 0, 0 } };
+	const struct virtio_features backend =
+		virtio_features_from64(dev && dev->view.vhost ? dev->view.vhost->features : 0);
 	struct VirtioStatus *s;
 
 	if (!dev)
@@ -111,11 +114,11 @@ int inspect_status(
 	s = xnew(struct VirtioStatus);
 	s->name = xstrdup(device_name(dev));
 	s->device_id = dev->cls->virtio_id;
-	s->vhost_started = false;
+	s->vhost_started = inspect_vhost_started(dev);
 	s->device_endian = xstrdup("little");
-	s->guest_features = features_new(dev, &dev->driver_features);
-	s->host_features = features_new(dev, &dev->device_features);
-	s->backend_features = features_new(dev, &none);
+	s->guest_features = inspect_features(dev, &dev->driver_features, false);
+	s->host_features = inspect_features(dev, &dev->device_features, false);
+	s->backend_features = inspect_features(dev, &backend, true);
 	s->num_vqs = dev->num_queues;
 	s->status = status_byte_new(dev);
 	s->isr = dev->view.isr;
@@ -129,6 +132,7 @@ int inspect_status(
 	s->disable_legacy_check = false;
 	s->bus_name = xstrdup(dev->view.bus_name ? dev->view.bus_name : "");
 	s->use_guest_notifier_mask = true;
+	s->vhost_dev = inspect_vhost_status(dev);
 	*ret = s;
 	return 0;
 }
@@ -142,6 +146,20 @@ static struct vq *find_queue(struct vdev *dev, uint16_t queue, struct err *err)
 		return NULL;
 	}
 	return &dev->queues[queue];
+}
+
+/* What is not known of a ring that somebody else serves has its reset value, or is left out. */
+static void correct_relayed(const struct vq *vq, struct VirtQueueStatus *s)
+{
+	struct vhost_ring_now now;
+
+	if (!vq->dev->view.vhost)
+		return;
+	inspect_vhost_ring(vq, &now);
+	s->has_last_avail_idx = now.knows_avail;
+	s->last_avail_idx = now.knows_avail ? now.last_avail : 0;
+	s->has_shadow_avail_idx = false;
+	s->used_idx = now.knows_used ? now.used : 0;
 }
 
 int inspect_queue_status(struct qom_object *root, const char *path, uint16_t queue,
@@ -175,17 +193,9 @@ int inspect_queue_status(struct qom_object *root, const char *path, uint16_t que
 	s->used_idx = view.used_idx;
 	s->signalled_used = view.signalled_used;
 	s->signalled_used_valid = view.signalled_used_valid;
+	correct_relayed(vq, s);
 	*ret = s;
 	return 0;
-}
-
-int inspect_vhost_queue_status(struct qom_object *root, const char *path, _unused_ uint16_t queue,
-	_unused_ struct VirtVhostQueueStatus **ret, struct err *err)
-{
-	if (!inspect_find(root, path))
-		return err_set(err, -ENODEV, "Path %s is not a VirtIODevice", path);
-	/* Our devices serve their queues themselves: none is driven through vhost. */
-	return err_set(err, -ENODEV, "Error: vhost device has not started yet");
 }
 
 static struct VirtioRingDesc *desc_new(const struct walk_desc *desc)

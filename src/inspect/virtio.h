@@ -13,9 +13,17 @@
 #include "base/err.h"
 #include "qapi/types.h"
 #include "qom/qom.h"
+#include "virtio/features.h"
 
 /* The realized virtio device that @path names by the rules of qom_resolve(), or NULL. */
 struct vdev *inspect_find(struct qom_object *root, const char *path);
+
+/*
+ * A word as lists of names, which the caller owns. @vhost_word: it was exchanged with a vhost
+ * back-end, and has bits of that connection.
+ */
+struct VirtioDeviceFeatures *inspect_features(
+	const struct vdev *dev, const struct virtio_features *features, bool vhost_word);
 
 /* Newest device first. */
 void inspect_virtio(struct qom_object *root, struct VirtioInfoList *ret);
@@ -23,8 +31,6 @@ int inspect_status(
 	struct qom_object *root, const char *path, struct VirtioStatus **ret, struct err *err);
 int inspect_queue_status(struct qom_object *root, const char *path, uint16_t queue,
 	struct VirtQueueStatus **ret, struct err *err);
-int inspect_vhost_queue_status(struct qom_object *root, const char *path, uint16_t queue,
-	struct VirtVhostQueueStatus **ret, struct err *err);
 /* @index: NULL where none was given; see inspect/element.h. */
 int inspect_queue_element(struct qom_object *root, const char *path, uint16_t queue,
 	const uint16_t *index, struct VirtioQueueElement **ret, struct err *err);

@@ -57,8 +57,8 @@ static int check_desc(const struct gmem_region_desc *desc, int fd, struct err *e
 	return 0;
 }
 
-int gmem_region_new(
-	const struct gmem_region_desc *desc, int fd, struct gmem_region **ret, struct err *err)
+static int new_region(const struct gmem_region_desc *desc, int fd, int prot,
+	struct gmem_region **ret, struct err *err)
 {
 	size_t page = page_bytes_of(fd), lead;
 	struct gmem_region *region;
@@ -76,7 +76,7 @@ int gmem_region_new(
 		return err_set(err, -ENOMEM,
 			"memory region at 0x%" PRIx64 ": 0x%" PRIx64 " bytes cannot be mapped here",
 			desc->gpa, desc->size);
-	map = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+	map = mmap(NULL, (size_t)bytes, prot, MAP_SHARED | MAP_NORESERVE, fd,
 		(off_t)(desc->fd_offset - lead));
 	if (map == MAP_FAILED)
 		return err_set(err, -errno,
@@ -101,6 +101,18 @@ int gmem_region_new(
 	atomic_init(&region->num_refs, 1);
 	*ret = region;
 	return 0;
+}
+
+int gmem_region_new(
+	const struct gmem_region_desc *desc, int fd, struct gmem_region **ret, struct err *err)
+{
+	return new_region(desc, fd, PROT_READ | PROT_WRITE, ret, err);
+}
+
+int gmem_region_new_readonly(
+	const struct gmem_region_desc *desc, int fd, struct gmem_region **ret, struct err *err)
+{
+	return new_region(desc, fd, PROT_READ, ret, err);
 }
 
 struct gmem_region *gmem_region_ref(struct gmem_region *region)

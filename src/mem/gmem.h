@@ -54,6 +54,9 @@ struct gmem {
  */
 int gmem_region_new(
 	const struct gmem_region_desc *desc, int fd, struct gmem_region **ret, struct err *err);
+/* The same, only to be looked at: a write through any pointer into it is a fault. */
+int gmem_region_new_readonly(
+	const struct gmem_region_desc *desc, int fd, struct gmem_region **ret, struct err *err);
 struct gmem_region *gmem_region_ref(struct gmem_region *region);
 /* The last reference unmaps. NULL is allowed. */
 void gmem_region_unref(struct gmem_region *region);

@@ -338,38 +338,15 @@ static struct vhu *new_vhu(struct vdev *dev, const char *address)
 	return vhu;
 }
 
-static int parse_mode(const char *text, mode_t *ret, struct err *err)
-{
-	char *end;
-	unsigned long mode;
-
-	*ret = 0;
-	if (!text)
-		return 0;
-	mode = strtoul(text, &end, 8);
-	if (text[0] < '0' || text[0] > '7' || *end || !mode || mode > 0777)
-		return err_set(err, -EINVAL,
-			"mode=%s: expected permissions in octal from 0001 to 0777", text);
-	*ret = (mode_t)mode;
-	return 0;
-}
-
 static int start_listening(struct vdev *dev, const struct vhost_user_config *cfg, struct err *err)
 {
 	struct listen_options options = LISTEN_OPTIONS_INIT;
 	struct vhu *vhu;
 	int r;
 
-	r = parse_mode(cfg->mode, &options.mode, err);
+	r = listen_parse(&options, cfg->listen, cfg->mode, cfg->group, err);
 	if (r < 0)
 		return r;
-	options.group = cfg->group;
-	if (!host_spec_fd(cfg->listen, &options.fd))
-		options.path = cfg->listen;
-	else if (options.fd < 0)
-		return err_set(err, -EINVAL,
-			"listen=%s: expected the number of an open descriptor after fd=",
-			cfg->listen);
 	vhu = new_vhu(dev, cfg->listen);
 	vhu->offers_inband = cfg->inband;
 	r = listen_unix(&vhu->listener, &options, err);

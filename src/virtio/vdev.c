@@ -62,8 +62,9 @@ static void set_status(struct vdev *dev, uint8_t status)
 
 static bool should_run(const struct vdev *dev, const struct vq *vq)
 {
-	return dev->realized && vq->enabled && vq->has_kick && !dev->num_holds && !vq->num_holds &&
-	       !dev->broken && dev->vm_running && (dev->status & VIRTIO_STATUS_DRIVER_OK);
+	return dev->realized && !dev->cls->relayed && vq->enabled && vq->has_kick &&
+	       !dev->num_holds && !vq->num_holds && !dev->broken && dev->vm_running &&
+	       (dev->status & VIRTIO_STATUS_DRIVER_OK);
 }
 
 bool vdev_is_idle(const struct vdev *dev)
@@ -248,13 +249,15 @@ int vdev_realize(struct vdev *dev, struct err *err)
 			dev->cls->unrealize(dev);
 		return r;
 	}
+	dev->realized = true;
+	if (dev->cls->relayed)
+		return 0;
 	virtio_features_set(&dev->device_features, VIRTIO_F_VERSION_1, true);
 	virtio_features_set(&dev->device_features, VIRTIO_F_EVENT_IDX, dev->opt_event_idx);
 	virtio_features_set(&dev->device_features, VIRTIO_F_INDIRECT_DESC, dev->opt_indirect_desc);
 	virtio_features_set(&dev->device_features, VIRTIO_F_RING_PACKED, dev->opt_packed);
 	virtio_features_set(&dev->device_features, VIRTIO_F_IN_ORDER, dev->opt_in_order);
 	virtio_features_set(&dev->device_features, VIRTIO_F_RING_RESET, dev->opt_queue_reset);
-	dev->realized = true;
 	return 0;
 }
 

@@ -8,7 +8,8 @@
  * queue_stop() run on the loop of their queue.
  *
  * A queue runs exactly when all of this is so: it is enabled and has a kick descriptor, DRIVER_OK
- * is set, the machine runs, the device is not broken, and nobody holds it (vdev_hold()). Whoever
+ * is set, the machine runs, the device is not broken, nobody holds it (vdev_hold()), and its class
+ * is not one of relayed devices. Whoever
  * changes one of these calls vdev_sync(), and the queues follow.
  */
 #ifndef VIRTIO_VDEV_H
@@ -17,6 +18,7 @@
 #include "base/option.h"
 #include "mem/gmem.h"
 #include "virtio/features.h"
+#include "virtio/vhost_view.h"
 #include "virtio/vq.h"
 
 /* virtio 1.3, "Device Status Field" */
@@ -48,6 +50,11 @@ struct vdev_class {
 	 */
 	bool takes_vq_mapping;
 	unsigned int first_mapped_vq;
+	/*
+	 * Somebody else serves its rings and we look on: no queue of it ever runs, and it offers
+	 * nothing of its own. view.vhost tells of it.
+	 */
+	bool relayed;
 
 	/*
 	 * The options are parsed. Opens back ends; sets dev->num_queues, dev->queue_size[] by
@@ -83,6 +90,7 @@ struct vdev_transport_view {
 	const char *bus_name; /* NULL: none */
 	uint64_t protocol_features;
 	uint64_t unoffered_features; /* acked by the front-end though we never offered them */
+	const struct vhost_view *vhost; /* somebody else serves the rings; NULL: we do */
 };
 
 /* A transport's functions, main loop. */

@@ -211,7 +211,7 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 {
 	int r;
 
-	assert(vq->state == VQ_IDLE && vq->has_kick);
+	assert(vq->state == VQ_IDLE && vq->has_kick && !vq->dev->cls->relayed);
 	if (!vq->cfg.num || vq->cfg.num > VQ_SIZE_MAX)
 		return err_set(err, -EINVAL, "queue %u: size %u is not within 1 and %u", vq->index,
 			vq->cfg.num, VQ_SIZE_MAX);

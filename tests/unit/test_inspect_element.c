@@ -11,6 +11,7 @@
 #include "inspect/element.h"
 #include "qom/qom.h"
 #include "inspect/sources.h"
+#include "inspect/vhost.h"
 #include "inspect/virtio.h"
 #include "mem/guard.h"
 

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices whose rings somebody else serves: what the messages said and what memory shows. Pure
+ * readers; nobody is asked. Main loop.
+ */
+#ifndef INSPECT_VHOST_H
+#define INSPECT_VHOST_H
+
+#include "base/err.h"
+#include "qapi/types.h"
+#include "qom/qom.h"
+#include "virtio/vdev.h"
+
+/* Where such a ring stands, as far as that can be known. */
+struct vhost_ring_now {
+	bool knows_avail; /* the index that is taken next, in last_avail */
+	bool knows_used; /* the index of the used ring, in used */
+	bool from_memory; /* used */
+	bool quiet; /* nothing is taken and not answered */
+	uint16_t last_avail, used;
+};
+
+/* @vq: of a device with view.vhost. */
+void inspect_vhost_ring(const struct vq *vq, struct vhost_ring_now *ret);
+
+/* Is any ring started? */
+bool inspect_vhost_started(const struct vdev *dev);
+/* The caller owns it. NULL where no ring is started. */
+struct VhostStatus *inspect_vhost_status(const struct vdev *dev);
+int inspect_vhost_queue_status(struct qom_object *root, const char *path, uint16_t queue,
+	struct VirtVhostQueueStatus **ret, struct err *err);
+/* Messages with a serial above @after. -ENODEV with a sentence where none are kept. */
+int inspect_transcript(struct qom_object *root, const char *path, uint64_t after,
+	struct VhostUserMessageList *ret, struct err *err);
+
+/*
+ * The number of a virtio type by its name, "virtio-blk", or as a number. -EINVAL with a sentence
+ * that lists the names.
+ */
+int inspect_virtio_id(const char *text, uint16_t *ret, struct err *err);
+/* For a device whose type nobody said: which types its features would fit; the caller frees it. */
+char *inspect_types_that_fit(const struct vdev *dev);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A ring of messages. Replies are paired with the oldest request of the same number that waits for
+ * one, on the same channel of the same connection: the protocol has no other key.
+ */
+#include "proto/transcript.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+
+void transcript_init(struct transcript *t)
+{
+	*t = (struct transcript){ 0 };
+	t->entries = xnew_n(struct transcript_entry, TRANSCRIPT_ENTRIES);
+}
+
+void transcript_deinit(struct transcript *t)
+{
+	free(t->entries);
+	*t = (struct transcript){ 0 };
+}
+
+void transcript_begin(struct transcript *t)
+{
+	t->connection++;
+}
+
+uint64_t transcript_first(const struct transcript *t)
+{
+	return t->last < TRANSCRIPT_ENTRIES ? 1 : t->last - TRANSCRIPT_ENTRIES + 1;
+}
+
+struct transcript_entry *transcript_get(const struct transcript *t, uint64_t serial)
+{
+	if (!serial || serial > t->last || serial < transcript_first(t))
+		return NULL;
+	return &t->entries[serial % TRANSCRIPT_ENTRIES];
+}
+
+bool transcript_is_reply(const struct transcript_entry *entry)
+{
+	bool from_server = entry->from_backend == (entry->channel == TRANSCRIPT_MAIN);
+
+	return from_server && (le32_get(entry->header.flags) & VHU_FLAG_REPLY);
+}
+
+/* Does somebody wait for its reply? Of what nobody knows: perhaps. */
+static bool wants_reply(const struct transcript_entry *entry)
+{
+	const struct vhu_rule *rule = vhu_rule(le32_get(entry->header.request));
+
+	if (le32_get(entry->header.flags) & VHU_NEED_REPLY)
+		return true;
+	return entry->channel == TRANSCRIPT_MAIN && (!rule || rule->reply == VHU_REPLY_OWN);
+}
+
+static bool may_answer(const struct transcript_entry *reply, const struct transcript_entry *request)
+{
+	return request->connection == reply->connection && request->channel == reply->channel &&
+	       request->from_backend != reply->from_backend && !request->reply &&
+	       le32_get(request->header.request) == le32_get(reply->header.request);
+}
+
+/* The oldest that waits; else the newest of that number, which was answered unasked. */
+static struct transcript_entry *find_request(
+	const struct transcript *t, const struct transcript_entry *reply)
+{
+	struct transcript_entry *newest = NULL;
+
+	for (uint64_t serial = transcript_first(t); serial < reply->serial; serial++) {
+		struct transcript_entry *entry = transcript_get(t, serial);
+
+		if (!may_answer(reply, entry))
+			continue;
+		if (wants_reply(entry))
+			return entry;
+		newest = entry;
+	}
+	return newest;
+}
+
+struct transcript_entry *transcript_add(struct transcript *t, enum transcript_channel channel,
+	bool from_backend, const struct vhu_header *header, const void *payload,
+	size_t payload_bytes, unsigned int num_fds)
+{
+	struct transcript_entry *entry = &t->entries[++t->last % TRANSCRIPT_ENTRIES], *request;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	*entry = (struct transcript_entry){
+		.serial = t->last,
+		.time_ns = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec,
+		.since_ns = now_ns(),
+		.connection = t->connection,
+		.channel = channel,
+		.from_backend = from_backend,
+		.header = *header,
+		.num_fds = num_fds,
+		.num_kept = (uint16_t)MIN(payload_bytes, (size_t)TRANSCRIPT_PAYLOAD_BYTES),
+	};
+	if (entry->num_kept)
+		memcpy(entry->payload, payload, entry->num_kept);
+	request = transcript_is_reply(entry) ? find_request(t, entry) : NULL;
+	if (request) {
+		entry->request = request->serial;
+		request->reply = entry->serial;
+		request->latency_ns = entry->since_ns - request->since_ns;
+	}
+	return entry;
+}

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`ringside relay` with its two ends in a test's hands.
+
+    with relay(tmp_path, "id=r0,type=virtio-blk", connect=path) as host: Front(host.socket("r0"))
+    with Ends(host, path) as ends: ends.front.send(...); ends.back.recv()
+"""
+import pathlib
+import re
+import socket
+
+from lib.process import PATIENCE
+from lib.ringside import Folder, Ringside
+from lib.vhost_user import VhostUser
+
+R0 = "/machine/peripheral/r0/virtio-backend"
+
+
+def relay(tmp_path, *devices, connect, arguments=(), **how):
+    """Each device gets listen= on socket(id), and connect= unless it has one."""
+    folder = Folder()
+    argv = ["relay", *arguments]
+    for device in devices:
+        ident = re.search(r"\bid=([^,]+)", device)[1]
+        device += f",listen={folder.path / (ident + '.sock')}"
+        if "connect=" not in device:
+            device += f",connect={connect}"
+        argv += ["--device", device]
+    return Ringside(argv, folder=folder, log=pathlib.Path(tmp_path) / "relay.log", **how)
+
+
+class Listener:
+    """Where back-ends of a test's own wait."""
+
+    def __init__(self):
+        self.folder = Folder()
+        self.path = self.folder.path / "back.sock"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(str(self.path))
+        self.socket.listen(8)
+        self.socket.settimeout(PATIENCE)
+
+    def accept(self):
+        return VhostUser(sock=self.socket.accept()[0])
+
+    def close(self):
+        self.socket.close()
+        self.folder.remove()
+
+
+class Ends:
+    """One connection through the relay: `front` is ours, and `back` too."""
+
+    def __init__(self, host, listener, device="r0"):
+        self.front = VhostUser(host.socket(device))
+        self.back = listener.accept()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.front.close()
+        self.back.close()
+
+
+def transcript(qmp, path=R0, **how):
+    return qmp.command("query-vhost-user-transcript", path=path, **how)
