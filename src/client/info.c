@@ -18,6 +18,7 @@
 #include "client/qmp_client.h"
 #include "client/qmp_connect.h"
 #include "client/show.h"
+#include "client/transcript.h"
 
 #define MAX_TIMEOUT_S 3600
 /* The summary looks at this many queues of a device. */
@@ -36,6 +37,7 @@ static const char usage[] =
 	"  element PATH N [INDEX]     a request of queue N: the next one, or that of ring entry "
 	"INDEX\n"
 	"  sources PATH               where each number comes from (Ringside only)\n"
+	"  transcript PATH            the control messages of a relayed device (Ringside only)\n"
 	"  iothreads                  the threads that serve queues, and (Ringside only) which\n"
 	"PATH is one of the list's, or a part of it that fits one device only, such as its id.\n"
 	"\n"
@@ -105,6 +107,11 @@ static void verb_sources(const struct info *info, struct json_object *reply)
 	show_sources(&info->show, info->path, reply);
 }
 
+static void verb_transcript(const struct info *info, struct json_object *reply)
+{
+	transcript_show(&info->show, info->path, reply);
+}
+
 static void verb_iothreads(const struct info *info, struct json_object *reply)
 {
 	iothreads_show(&info->show, info->client, reply);
@@ -120,6 +127,7 @@ static const struct verb verbs[] = {
 	{ "element", " PATH N [INDEX]", 2, 3, "x-query-virtio-queue-element", HARM_ELEMENT, true,
 		true, verb_element },
 	{ "sources", " PATH", 1, 1, "query-virtio-sources", .show = verb_sources },
+	{ "transcript", " PATH", 1, 1, "query-vhost-user-transcript", .show = verb_transcript },
 	{ "iothreads", "", 0, 0, "query-iothreads", .show = verb_iothreads },
 };
 
@@ -152,7 +160,7 @@ static int parse_operands(struct info *info, int num, char **operands, struct er
 	if (!v)
 		return err_set(err, -EINVAL,
 			"unknown verb '%s': expected virtio, status, queue, vhost-queue, element, "
-			"sources or iothreads",
+			"sources, transcript or iothreads",
 			operands[0]);
 	info->verb = v;
 	if (num - 1 < v->min_operands || num - 1 > v->max_operands)
@@ -245,6 +253,8 @@ static int explain(struct info *info, const char *command, int code, struct err 
 		return err_set(err, code,
 			"QEMU does not know where its numbers come from: 'sources' "
 			"needs a Ringside monitor");
+	if (!strcmp(command, "query-vhost-user-transcript"))
+		return err_set(err, code, "this monitor keeps no transcript of messages");
 	return err_set(err, code,
 		"the monitor of QEMU %u.%u does not know '%s'; it came with QEMU 7.2",
 		server->major, server->minor, command);

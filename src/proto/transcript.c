@@ -26,6 +26,12 @@ void transcript_deinit(struct transcript *t)
 void transcript_begin(struct transcript *t)
 {
 	t->connection++;
+	t->since[TRANSCRIPT_MAIN] = t->since[TRANSCRIPT_BACKEND] = t->last;
+}
+
+void transcript_begin_channel(struct transcript *t)
+{
+	t->since[TRANSCRIPT_BACKEND] = t->last;
 }
 
 uint64_t transcript_first(const struct transcript *t)
@@ -59,7 +65,7 @@ static bool wants_reply(const struct transcript_entry *entry)
 
 static bool may_answer(const struct transcript_entry *reply, const struct transcript_entry *request)
 {
-	return request->connection == reply->connection && request->channel == reply->channel &&
+	return request->channel == reply->channel &&
 	       request->from_backend != reply->from_backend && !request->reply &&
 	       le32_get(request->header.request) == le32_get(reply->header.request);
 }
@@ -68,9 +74,10 @@ static bool may_answer(const struct transcript_entry *reply, const struct transc
 static struct transcript_entry *find_request(
 	const struct transcript *t, const struct transcript_entry *reply)
 {
+	uint64_t since = t->since[reply->channel] + 1;
 	struct transcript_entry *newest = NULL;
 
-	for (uint64_t serial = transcript_first(t); serial < reply->serial; serial++) {
+	for (uint64_t serial = MAX(transcript_first(t), since); serial < reply->serial; serial++) {
 		struct transcript_entry *entry = transcript_get(t, serial);
 
 		if (!may_answer(reply, entry))

@@ -41,6 +41,7 @@ struct transcript {
 	struct transcript_entry *entries; /* owned; NULL: not initialised */
 	uint64_t last; /* serial of the newest */
 	uint32_t connection;
+	uint64_t since[2]; /* by channel: replies belong to requests behind this serial */
 };
 
 void transcript_init(struct transcript *t);
@@ -48,6 +49,8 @@ void transcript_init(struct transcript *t);
 void transcript_deinit(struct transcript *t);
 /* A new front-end: replies from now on belong to requests from now on. */
 void transcript_begin(struct transcript *t);
+/* The same of the back-end's channel alone, which was opened anew. */
+void transcript_begin_channel(struct transcript *t);
 /* Notes a message, and pairs a reply with its request. The entry, until it is overwritten. */
 struct transcript_entry *transcript_add(struct transcript *t, enum transcript_channel channel,
 	bool from_backend, const struct vhu_header *header, const void *payload,

@@ -161,6 +161,7 @@ static void take_channel(struct relay *relay, struct usock *us)
 	/* What the old one still had is delivered, as far as it is read. */
 	pump_look(&relay->channel);
 	pump_close(&relay->channel);
+	transcript_begin_channel(&relay->transcript);
 	if (pump_open(&relay->channel, relay->dev.main_loop, &channel_ops, us->fds[0], pair[0],
 		    &err) < 0)
 		log_warn(
