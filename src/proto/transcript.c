@@ -65,8 +65,8 @@ static bool wants_reply(const struct transcript_entry *entry)
 
 static bool may_answer(const struct transcript_entry *reply, const struct transcript_entry *request)
 {
-	return request->channel == reply->channel &&
-	       request->from_backend != reply->from_backend && !request->reply &&
+	return request->channel == reply->channel && request->from_backend != reply->from_backend &&
+	       !request->reply &&
 	       le32_get(request->header.request) == le32_get(reply->header.request);
 }
 
