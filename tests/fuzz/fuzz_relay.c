@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two hostile ends of a relay: bytes become messages with descriptors, of the front-end or of the
+ * back-end, and after each of them somebody looks, by all five commands and at the transcript.
+ * Whatever comes, the process lives, no queue ever runs, and once an end has gone neither memory
+ * nor a descriptor is left.
+ *
+ * A message is: request, flags, payload size (two bytes), how many descriptors (low four bits) of
+ * what kind, and at bit 7 of the kinds whose it is; how much the header's size lies (signed),
+ * payload.
+ */
+#include "tests/fuzz/fuzz.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/value.h"
+#include "inspect/sources.h"
+#include "inspect/vhost.h"
+#include "inspect/virtio.h"
+#include "proto/vhost_user.h"
+#include "vhost/relay.h"
+
+#define MEMORY_BYTES (1u << 20)
+#define PREFIX_BYTES 6
+#define FDS_MAX	     16
+#define ROUNDS_MAX   1000
+
+enum { KIND_EVENT, KIND_MEMORY, KIND_SOCKET, KIND_FILE, NUM_KINDS };
+
+struct run {
+	char folder[32], front_path[64], back_path[64];
+	struct loop loop;
+	struct vdev *dev;
+	struct qom_object *root;
+	int listener, front, back; /* the ends are ours */
+};
+
+static int new_fd(unsigned int kind)
+{
+	int pair[2], fd;
+
+	switch (kind) {
+	case KIND_EVENT: return eventfd(0, EFD_CLOEXEC);
+	case KIND_FILE: return open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	case KIND_SOCKET:
+		FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+		close(pair[1]);
+		return pair[0];
+	default:
+		fd = memfd_create("fuzz", MFD_CLOEXEC);
+		FUZZ_CHECK(fd >= 0 && ftruncate(fd, MEMORY_BYTES) == 0);
+		return fd;
+	}
+}
+
+/* False where the relay has closed that end. */
+static bool send_message(int sock, const uint8_t *prefix, const uint8_t *payload, size_t len)
+{
+	unsigned int num_fds = prefix[4] & 15, kind = prefix[4] >> 4;
+	struct vhu_header header = { le32_make(prefix[0]), le32_make(prefix[1]),
+		le32_make((uint32_t)len + (uint32_t)(int8_t)prefix[5]) };
+	union {
+		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov[2] = { { &header, sizeof(header) }, { (void *)(uintptr_t)payload, len } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	int fds[FDS_MAX];
+	ssize_t n;
+
+	for (unsigned int i = 0; i < num_fds; i++)
+		fds[i] = new_fd(kind % NUM_KINDS);
+	if (num_fds) {
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(num_fds * sizeof(int));
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(num_fds * sizeof(int));
+		memcpy(CMSG_DATA(&control.align), fds, num_fds * sizeof(int));
+	}
+	n = sendmsg(sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	for (unsigned int i = 0; i < num_fds; i++)
+		close(fds[i]);
+	return n >= 0;
+}
+
+/* Reads what came and closes what came with it. */
+static void drain(int sock)
+{
+	char bytes[4096];
+	union {
+		char bytes[CMSG_SPACE(64 * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+
+	for (;;) {
+		struct iovec iov = { bytes, sizeof(bytes) };
+		struct msghdr msg = { .msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = &control,
+			.msg_controllen = sizeof(control) };
+		struct cmsghdr *cmsg;
+
+		if (recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0)
+			return;
+		for (cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg))
+			for (size_t i = 0; i < (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+				int fd;
+
+				memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
+				close(fd);
+			}
+	}
+}
+
+static void look(struct run *run)
+{
+	static const char path[] = "/machine/r0";
+	struct VhostUserMessageList messages = { 0 };
+	struct VirtioMemberInfoList sources = { 0 };
+	struct VirtioStatus *status = NULL;
+	struct err err;
+	uint16_t index = 3;
+
+	FUZZ_CHECK(vdev_is_idle(run->dev));
+	FUZZ_CHECK(inspect_status(run->root, path, &status, &err) == 0);
+	qapi_free_VirtioStatus(status);
+	for (uint16_t q = 0; q < 3; q++) {
+		struct VirtQueueStatus *queue = NULL;
+		struct VirtVhostQueueStatus *vhost = NULL;
+		struct VirtioQueueElement *element = NULL;
+
+		if (inspect_queue_status(run->root, path, q, &queue, &err) == 0)
+			qapi_free_VirtQueueStatus(queue);
+		if (inspect_vhost_queue_status(run->root, path, q, &vhost, &err) == 0)
+			qapi_free_VirtVhostQueueStatus(vhost);
+		if (inspect_queue_element(run->root, path, q, NULL, &element, &err) == 0)
+			qapi_free_VirtioQueueElement(element);
+		element = NULL;
+		if (inspect_queue_element(run->root, path, q, &index, &element, &err) == 0)
+			qapi_free_VirtioQueueElement(element);
+	}
+	FUZZ_CHECK(inspect_transcript(run->root, path, 0, &messages, &err) == 0);
+	qapi_clear_VhostUserMessageList(&messages);
+	if (run->dev->num_queues < 8)
+		FUZZ_CHECK(inspect_sources(run->root, path, &sources, &err) == 0);
+	qapi_clear_VirtioMemberInfoList(&sources);
+}
+
+static void turn(struct run *run)
+{
+	for (int i = 0; i < 4; i++) {
+		loop_run_once(&run->loop, 0);
+		drain(run->front);
+		drain(run->back);
+	}
+	look(run);
+}
+
+static struct sockaddr_un address(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	memcpy(addr.sun_path, path, strlen(path));
+	return addr;
+}
+
+static void set_up(struct run *run)
+{
+	_cleanup_value_ struct json_object *args = json_object_new_object();
+	struct sockaddr_un addr;
+	struct err err = { { 0 } };
+
+	strcpy(run->folder, "/tmp/fuzz-XXXXXX");
+	FUZZ_CHECK(mkdtemp(run->folder));
+	snprintf(run->front_path, sizeof(run->front_path), "%s/f", run->folder);
+	snprintf(run->back_path, sizeof(run->back_path), "%s/b", run->folder);
+	addr = address(run->back_path);
+	run->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	FUZZ_CHECK(bind(run->listener, (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	FUZZ_CHECK(listen(run->listener, 1) == 0);
+	FUZZ_CHECK(loop_init(&run->loop, "fuzz", NULL) == 0);
+	run->dev = vdev_new(&relay_class, "r0", &run->loop, &run->loop);
+	json_object_object_add(args, "listen", json_object_new_string(run->front_path));
+	json_object_object_add(args, "connect", json_object_new_string(run->back_path));
+	FUZZ_CHECK(options_take(relay_class.options, run->dev, args, &err) == 0);
+	relay_set_virtio_id(run->dev, 2);
+	FUZZ_CHECK(vdev_realize(run->dev, &err) == 0);
+	run->root = qom_new_root();
+	qom_add(qom_add(run->root, "machine", "container"), "r0", "relay")->vdev = run->dev;
+	addr = address(run->front_path);
+	run->front = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	FUZZ_CHECK(connect(run->front, (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	for (int i = 0; i < ROUNDS_MAX && !run->dev->view.connected; i++)
+		loop_run_once(&run->loop, 0);
+	run->back = accept(run->listener, NULL, NULL);
+	FUZZ_CHECK(run->back >= 0);
+}
+
+static void tear_down(struct run *run, bool front_goes)
+{
+	close_fd(front_goes ? &run->front : &run->back);
+	for (int i = 0; i < ROUNDS_MAX && run->dev->view.connected; i++) {
+		loop_run_once(&run->loop, 0);
+		drain(front_goes ? run->back : run->front);
+	}
+	FUZZ_CHECK(!run->dev->view.connected && !run->dev->mem && !run->dev->num_queues);
+	look(run);
+	close_fd(&run->front);
+	close_fd(&run->back);
+	close_fd(&run->listener);
+	qom_free(run->root);
+	vdev_destroy(run->dev, NULL);
+	loop_deinit(&run->loop);
+	unlink(run->back_path);
+	FUZZ_CHECK(rmdir(run->folder) == 0);
+}
+
+static int lowest_free_fd(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	close(fd);
+	return fd;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int before = lowest_free_fd();
+	struct run run = { .front = -1, .back = -1 };
+
+	log_set_level((enum log_level) - 1);
+	set_up(&run);
+	while (size >= PREFIX_BYTES) {
+		const uint8_t *prefix = data;
+		size_t len = MIN((size_t)(prefix[2] | prefix[3] << 8), size - PREFIX_BYTES);
+
+		if (!send_message(prefix[4] & 0x80 ? run.back : run.front, prefix,
+			    data + PREFIX_BYTES, len))
+			break;
+		turn(&run);
+		data += PREFIX_BYTES + len;
+		size -= PREFIX_BYTES + len;
+	}
+	tear_down(&run, size & 1);
+	FUZZ_CHECK(lowest_free_fd() == before);
+	return 0;
+}
