@@ -96,7 +96,7 @@ def test_what_was_not_offered_stays_off(host, path):
         peer.set_protocol_features((1 << 32) - 1 & ~(1 << Proto.INBAND_NOTIFICATIONS))
         peer.send(Req.VRING_KICK, struct.pack("<II", 0, 0), flags=VERSION | NEED_REPLY)
         assert struct.unpack("<Q", peer.reply(Req.VRING_KICK))[0]
-        assert "that were not offered" in host.process.text[start:]
+        wait_until(lambda: "that were not offered" in host.process.text[start:], "its line")
 
 
 def test_reset_owner_disables_all_rings(host):
