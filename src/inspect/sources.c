@@ -149,6 +149,24 @@ static char *vm_note(const struct where *w)
 	return w->vhost ? xstrdup("no message says so") : NULL;
 }
 
+/* Why areas that the front-end named are not where memory can be looked at. */
+static char *areas_note(const struct where *w)
+{
+	const struct vq_config *cfg = &w->vq->cfg;
+
+	if (!w->vhost || !w->vhost->rings[w->vq->index].has_areas)
+		return NULL;
+	if (w->vhost->memory_away)
+		return xstrdup("a migration fills the memory: it is not looked at until that ends");
+	if (w->vhost->memory_reason)
+		return xstrdup(w->vhost->memory_reason);
+	if (cfg->desc | cfg->driver | cfg->device)
+		return NULL;
+	return xstrdup(w->vhost->is_translated
+			       ? "named by addresses of an IOMMU"
+			       : "named outside of the memory that was handed over");
+}
+
 static char *descs_note(const struct where *w)
 {
 	return w->vhost ? xstrdup("what an indirect table holds is shown only while the ring's "
@@ -288,7 +306,7 @@ static const struct row queue_rows[] = {
 	{ "vring-num", from_ring_config, NULL },
 	{ "vring-num-default", from_nobody, NULL },
 	{ "vring-align", NULL, "constant: only a legacy transport sets another" },
-	{ "vring-desc", from_ring_config, NULL },
+	{ "vring-desc", from_ring_config, NULL, areas_note },
 	{ "vring-avail", from_ring_config, NULL },
 	{ "vring-used", from_ring_config, NULL },
 	{ "last-avail-idx", from_last_avail, NULL, last_avail_note },

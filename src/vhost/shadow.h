@@ -26,6 +26,7 @@ struct shadow {
 	struct shadow_areas areas[SHADOW_QUEUES_MAX];
 	struct gmem *mem; /* the memory table, mapped to be read; dev->mem unless a look disturbs */
 	char memory_reason[192];
+	struct log_limit limit;
 	bool features_set;
 	/* Configuration space as it was last read or written. */
 	uint8_t config[VHU_CONFIG_MAX];

@@ -36,7 +36,8 @@ static void set_regions(
 		snprintf(s->memory_reason, sizeof(s->memory_reason), "%.*s",
 			(int)sizeof(s->memory_reason) - 1, err->msg);
 		s->view.memory_reason = s->memory_reason;
-		log_warn("%s: guest memory cannot be looked at: %s", vdev_label(s->dev), err->msg);
+		log_limited(&s->limit, LOG_LEVEL_WARN, "%s: guest memory cannot be looked at: %s",
+			vdev_label(s->dev), err->msg);
 	}
 	shadow_place(s);
 }

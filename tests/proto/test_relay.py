@@ -87,6 +87,28 @@ def test_every_byte_and_descriptor_passes(host, listener, both_ways, monkeypatch
             assert {m["from"] for m in seen} == {"back-end" if both_ways else "front-end"}
 
 
+@pytest.mark.parametrize("flags", [0, os.O_NONBLOCK], ids=["blocking", "non-blocking"])
+def test_descriptors_are_left_as_they_are(host, listener, flags):
+    """Kick, call, error and the channel: flags are of the file, which is the ends' own."""
+    with Ends(host, listener) as ends:
+        for request in (Req.SET_VRING_KICK, Req.SET_VRING_CALL, Req.SET_VRING_ERR):
+            fd = os.eventfd(5, flags)
+            ends.front.send(request, struct.pack("<Q", 0), [fd])
+            theirs = ends.back.recv()[3][0]
+            assert os.get_blocking(fd) == os.get_blocking(theirs) == (not flags)
+            assert os.eventfd_read(theirs) == 5, "nobody has read it"
+            os.close(theirs)
+            os.close(fd)
+        ours, channel = socket.socketpair()
+        channel.setblocking(not flags)
+        ends.front.send(Req.SET_BACKEND_REQ_FD, b"", [channel.fileno()])
+        theirs = ends.back.recv()[3][0]
+        assert os.get_blocking(theirs) == (not flags)
+        os.close(theirs)
+        ours.close()
+        channel.close()
+
+
 def test_pieces(host, listener):
     """Byte by byte, and many messages in one piece."""
     with Ends(host, listener) as ends:

@@ -155,6 +155,48 @@ def test_an_index_that_nobody_knows_is_absent(host, listener):
     memory.close()
 
 
+def placed(ends, memory, change):
+    """The note at a ring's areas, whatever the front-end says before it names them."""
+    user = memory.regions[0].user - memory.regions[0].gpa
+    stand_in(ends, memory)
+    change(ends.front)
+    ends.front.set_vring_num(0, 8)
+    ends.front.set_vring_addr(0, 0x1000 + user, 0x3000 + user, 0x2000 + user)
+    ends.front.send(99)
+    while True:
+        request, _, _, fds = ends.back.recv()
+        for fd in fds:
+            os.close(fd)
+        if request == 99:
+            return
+
+
+def outside(front):
+    front.set_mem_table(Memory(((1 << 40, 4096),)))
+
+
+UNPLACED = [
+    ("an IOMMU", lambda front: front.set_features(F_VERSION_1 | 1 << 33), "IOMMU"),
+    ("post-copy", lambda front: front.send(Req.POSTCOPY_LISTEN), "migration"),
+    ("outside", outside, "outside"),
+    ("too short", lambda front: front.send(
+        Req.SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, 0, 1 << 50, 0, 0),
+        [Memory(((0, 4096),)).regions[0].fd]), "of a file of"),
+]
+
+
+@pytest.mark.parametrize("what, change, sentence", UNPLACED, ids=[u[0] for u in UNPLACED])
+def test_areas_that_cannot_be_looked_at_say_why(host, listener, what, change, sentence):
+    memory = Memory()
+    with Ends(host, listener) as ends, host.qmp() as qmp:
+        placed(ends, memory, change)
+        notes = {m["member"]: m.get("note") for m in qmp.command("query-virtio-sources", path=R0)}
+        assert sentence in notes["queue.0.vring-desc"]
+        qmp.error("x-query-virtio-queue-element", path=R0, queue=0)
+        assert "last-avail-idx" not in queue_of(qmp, "r0")
+    memory.close()
+
+
 def test_packed(disk):
     host, _ = disk
     with Front(host.socket("r0"), packed=True) as front, host.qmp() as qmp:
