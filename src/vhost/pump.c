@@ -129,12 +129,10 @@ static void flush_end(struct pump_end *end)
 		end->deaf = true;
 }
 
-static bool is_over(struct pump *pump)
+/* An end is read, and so found to have ended, only while all that it said is delivered. */
+static bool is_over(const struct pump *pump)
 {
-	for (int i = 0; i < 2; i++)
-		if (pump->end[i].ended && !has_queue(&pump->end[!i]))
-			return true;
-	return pump->end[0].deaf && pump->end[1].deaf;
+	return pump->end[0].ended || pump->end[1].ended || (pump->end[0].deaf && pump->end[1].deaf);
 }
 
 /* True where the node stands as it should. */
@@ -150,13 +148,6 @@ static bool watch(struct pump_end *end, struct err *err)
 	else
 		return loop_fd_add(end->pump->loop, &end->node, events, err) == 0;
 	return true;
-}
-
-static void linger(struct pump *pump)
-{
-	if (!pump->linger.loop)
-		loop_timer_set(
-			pump->loop, &pump->linger, now_ns() + PUMP_LINGER_MS * NSEC_PER_MSEC);
 }
 
 static void finish(struct pump *pump)
@@ -183,12 +174,10 @@ static void settle(struct pump *pump)
 	}
 	for (int i = 0; i < 2 && ok; i++)
 		ok = watch(&pump->end[i], &err);
-	if (!ok) {
-		end_it(&pump->end[PUMP_FRONT], err.msg);
-		finish(pump);
-	} else if (pump->end[0].ended || pump->end[1].ended) {
-		linger(pump);
-	}
+	if (ok)
+		return;
+	end_it(&pump->end[PUMP_FRONT], err.msg);
+	finish(pump);
 }
 
 static void on_ready(struct loop_fd *node, _unused_ uint32_t revents)
@@ -263,10 +252,10 @@ bool pump_is_ending(struct pump *pump)
 
 	if (!pump->open)
 		return false;
-	if (pump->end[PUMP_FRONT].ended || pump->end[PUMP_BACK].ended)
-		return true;
 	if (poll(&p, 1, 0) <= 0 || !(p.revents & (POLLRDHUP | POLLHUP | POLLERR)))
 		return false;
-	linger(pump);
+	if (!pump->linger.loop)
+		loop_timer_set(
+			pump->loop, &pump->linger, now_ns() + PUMP_LINGER_MS * NSEC_PER_MSEC);
 	return true;
 }

@@ -15,7 +15,7 @@
 #define PUMP_PAYLOAD_MAX 65536
 /* Messages of one end at a time before others of the loop have their turn. */
 #define PUMP_BUDGET 64
-/* How long one end may take to read what the other sent before it hung up. */
+/* How long one end may take to read what the other sent before it hung up, while others wait. */
 #define PUMP_LINGER_MS 5000
 
 enum { PUMP_FRONT, PUMP_BACK };
@@ -58,7 +58,10 @@ int pump_open(struct pump *pump, struct loop *loop, const struct pump_ops *ops, 
 void pump_close(struct pump *pump);
 /* Looks at both ends now, for who wants to know whether one is gone. May call closed(). */
 void pump_look(struct pump *pump);
-/* The front end has hung up, but what it said is not delivered yet: not for ever. */
+/*
+ * Has the front end hung up, while what it said is not delivered yet? Somebody waits for that then:
+ * from now on the other has PUMP_LINGER_MS to read it.
+ */
 bool pump_is_ending(struct pump *pump);
 
 #endif

@@ -251,6 +251,46 @@ def test_a_hang_up_closes_the_other_after_the_last_words(host, listener):
             stays.close()
 
 
+@pytest.mark.parametrize("front_goes", [True, False], ids=["front", "back"])
+def test_last_words_wait_for_who_reads_late(host, listener, front_goes):
+    """As much as fits between the two, and a hang-up; then the other one begins to read."""
+    ends = Ends(host, listener)
+    goes, stays = (ends.front, ends.back) if front_goes else (ends.back, ends.front)
+    goes.sock.setblocking(False)
+    message, sent, idle = HEADER.pack(60, VERSION, 4000) + b"w" * 4000, 0, 0
+    while idle < 3:
+        try:
+            assert goes.sock.send(message) == len(message)
+            sent, idle = sent + 1, 0
+        except BlockingIOError:
+            idle += 1
+            # The relay has had its turn: it answers a question.
+            with host.qmp() as qmp:
+                transcript(qmp)
+    goes.close()
+    for _ in range(sent):
+        assert stays.recv()[2] == message[12:]
+    assert stays.closed()
+    stays.close()
+
+
+def test_who_never_reads_holds_up_nobody_for_ever(host, listener):
+    """Neither the last words of the one that hung up, nor the next front-end."""
+    ends = Ends(host, listener)
+    ends.front.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            ends.front.sock.send(HEADER.pack(60, VERSION, 4000) + b"w" * 4000)
+            with host.qmp() as qmp:
+                transcript(qmp, after=1 << 60)
+    ends.front.close()
+    with Ends(host, listener) as others:
+        others.front.send(1)
+        assert others.back.recv()[0] == 1
+    host.process.expect(b"did not read its last words")
+    ends.back.close()
+
+
 def test_a_second_front_end_is_turned_away(host, listener):
     with Ends(host, listener) as ends:
         with VhostUser(host.socket("r0")) as second:
