@@ -39,25 +39,31 @@ static void drain_wake(struct loop_fd *node, uint32_t revents)
 	(void)r;
 }
 
-int loop_init(struct loop *loop, const char *name, struct err *err)
+static int open_descriptors(struct loop *loop, struct err *err)
 {
-	memset(loop, 0, sizeof(*loop));
-	loop->name = xstrdup(name);
-	loop->wake_fd = -1;
-	loop->wake.fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd < 0)
 		return err_set(err, -errno, "cannot create an event loop: %m");
 	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (loop->wake_fd < 0) {
-		int r = err_set(err, -errno, "cannot create an eventfd for an event loop: %m");
-
-		loop_deinit(loop);
-		return r;
-	}
+	if (loop->wake_fd < 0)
+		return err_set(err, -errno, "cannot create an eventfd for an event loop: %m");
 	loop->wake.fd = loop->wake_fd;
 	loop->wake.fn = drain_wake;
 	return loop_fd_add(loop, &loop->wake, EPOLLIN, err);
+}
+
+int loop_init(struct loop *loop, const char *name, struct err *err)
+{
+	int r;
+
+	memset(loop, 0, sizeof(*loop));
+	loop->name = xstrdup(name);
+	loop->wake_fd = -1;
+	loop->wake.fd = -1;
+	r = open_descriptors(loop, err);
+	if (r < 0)
+		loop_deinit(loop);
+	return r;
 }
 
 void loop_deinit(struct loop *loop)
