@@ -13,6 +13,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+/* Guests run on 64 bits only; elsewhere off_t and the calls' names differ. */
+#ifdef __LP64__
+
 /* How often a transfer that may stay is looked at. */
 #define HOLD_STEP_US 1000
 
@@ -52,8 +55,6 @@ static ssize_t after_transfer(ssize_t r)
 	errno = code;
 	return r;
 }
-
-#ifdef __LP64__
 
 ssize_t slow_pread(int fd, void *buf, size_t n, off_t at) __asm__("pread64");
 ssize_t slow_pwrite(int fd, const void *buf, size_t n, off_t at) __asm__("pwrite64");
