@@ -84,12 +84,14 @@ static bool ask(struct rig *rig, uint32_t request, const void *payload, size_t b
 
 static bool ask_u64(struct rig *rig, uint32_t request, uint64_t value, int fd)
 {
-	return ask(rig, request, &value, sizeof(value), fd);
+	const le64 wire = le64_make(value);
+
+	return ask(rig, request, &wire, sizeof(wire), fd);
 }
 
 static bool ask_state(struct rig *rig, uint32_t request, uint32_t index, uint32_t num)
 {
-	const uint32_t words[2] = { index, num };
+	const le32 words[2] = { le32_make(index), le32_make(num) };
 
 	return ask(rig, request, words, sizeof(words), -1);
 }
@@ -105,12 +107,15 @@ static void reply(struct rig *rig, uint32_t request, const void *payload, size_t
 
 static void reply_u64(struct rig *rig, uint32_t request, uint64_t value)
 {
-	reply(rig, request, &value, sizeof(value));
+	const le64 wire = le64_make(value);
+
+	reply(rig, request, &wire, sizeof(wire));
 }
 
 static void give_memory(struct rig *rig)
 {
-	const uint64_t words[] = { 1, 0x1000, RAM_BYTES, USER, 0 };
+	const le64 words[] = { le64_make(1), le64_make(0x1000), le64_make(RAM_BYTES),
+		le64_make(USER), le64_make(0) };
 
 	assert_true(ask(rig, VHU_SET_MEM_TABLE, words, sizeof(words), rig->ram));
 }
@@ -221,7 +226,8 @@ static void memory(void **state)
 	struct rig *rig = *state;
 	struct vhu_mem_region more = { .region = { le64_make(0x100000), le64_make(0x1000),
 					       le64_make(USER + 0x100000), le64_make(0) } };
-	const uint64_t too_long[] = { 1, 0, RAM_BYTES * 2, USER, 0 };
+	const le64 too_long[] = { le64_make(1), le64_make(0), le64_make(RAM_BYTES * 2),
+		le64_make(USER), le64_make(0) };
 
 	give_memory(rig);
 	assert_int_equal(rig->dev->mem->num_regions, 1);

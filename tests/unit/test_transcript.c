@@ -135,7 +135,13 @@ static void keeps_the_beginning_of_large_ones(void **state)
 
 /* --- fields --- */
 
-#define U64(v) (uint64_t[]){ v }, 8
+/* On the wire, wherever this runs. */
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define WIRE64(v) __builtin_bswap64(v)
+#else
+#define WIRE64(v) (v)
+#endif
+#define U64(v) (uint64_t[]){ WIRE64(v) }, 8
 
 static const struct {
 	uint32_t request;
