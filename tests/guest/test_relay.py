@@ -79,8 +79,13 @@ def cpu_ticks(pid):
 
 
 def wakeups(pid):
-    with open(f"/proc/{pid}/task/{pid}/status") as file:
-        return sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+    """How often the main thread went to sleep, once it has: its last answer may be here before."""
+    def status():
+        with open(f"/proc/{pid}/task/{pid}/status") as file:
+            return dict(line.split(":\t", 1) for line in file if ":\t" in line)
+
+    wait_until(lambda: status()["State"].startswith("S"), "the relay's rest")
+    return int(status()["voluntary_ctxt_switches"])
 
 
 def test_user_mode_linux(tmp_path, daemon):
