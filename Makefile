@@ -9,7 +9,7 @@ threads := $(filter thread,$(SANITIZE))
 BUILDDIR ?= build/$(notdir $(lastword $(CC)))$(if $(threads),-threads,$(if $(SANITIZE),-sanitized))
 MESON_ARGS ?=
 # ThreadSanitizer is slow: what has several threads, and no guests.
-TEST_ARGS ?= $(if $(threads),--suite unit --suite multiloop)
+TEST_ARGS ?= $(if $(threads),--suite unit --suite multiloop,--no-suite slow)
 DEPS ?= yes
 
 # A user's own python3 may shadow the one that has Debian's modules.
@@ -20,7 +20,7 @@ deps = $(if $(filter yes,$(DEPS)),tools/deps.sh $(1) $(if $(findstring clang,$(C
 .DEFAULT_GOAL := all
 # BENCH_ARGS: `--quick`, `--only ring,query`; see tests/bench/bench.py.
 BENCH_ARGS ?=
-.PHONY: all build bench check check-ports demo clean distclean help
+.PHONY: all build bench check check-ports check-slow demo clean distclean help
 
 all:
 	@$(call deps,build)
@@ -44,6 +44,9 @@ check:
 	@$(MAKE) --no-print-directory build
 	@$(if $(threads),:,tools/guest-images uml qemu || [ $$? = 77 ])
 	@tools/check $(BUILDDIR) $(TEST_ARGS)
+
+check-slow:
+	@$(MAKE) --no-print-directory check TEST_ARGS='--suite slow'
 
 check-ports:
 	@$(call deps,build ports)
@@ -73,6 +76,7 @@ help:
 	@echo 'make            build; the program is build/ringside'
 	@echo 'make demo       boot a Linux guest on our devices and look into them'
 	@echo 'make check      run the default tests; ends with a line of counts'
+	@echo 'make check-slow  run what takes minutes: guests within guests, kills in a row'
 	@echo 'make check-ports  build for i386 and s390x (big-endian), run the unit tests there'
 	@echo 'make bench      measure against QEMU, alone on the machine, some 5 minutes'
 	@echo 'make clean      remove the build folder; distclean also what was downloaded'
