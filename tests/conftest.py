@@ -3,10 +3,16 @@
 """
 import os
 import pathlib
+import signal
 
 import pytest
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
+
+# Under nohup, say: what is ignored here would be ignored by all that the tests start.
+for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
