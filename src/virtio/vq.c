@@ -94,6 +94,7 @@ void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_d
 	vq->stopping = true;
 	vq->cfg.num = num_default;
 	vq->packed.last_head = VRING_PACKED_WRAP;
+	atomic_store(&vq->signal_fds, UINT64_MAX);
 	vq->call_fd = vq->kick_fd = vq->err_fd = -1;
 	vq->next_call_fd = vq->next_kick_fd = FD_UNCHANGED;
 	vq->kick.fn = vq_on_kick;
@@ -130,6 +131,7 @@ void vq_reset_config(struct vq *vq)
 	vq->last_avail = vq->shadow_avail = vq->used_idx = vq->flushed_used = 0;
 	vq->signalled_used = 0;
 	vq->signalled_used_valid = false;
+	vq->last_call = VQ_CALL_NONE;
 	vq->ops = NULL;
 	vq->packed.last_head = VRING_PACKED_WRAP;
 	if (vq->ledger)
@@ -267,19 +269,25 @@ static void on_fd_change(struct loop_post *post)
 {
 	struct fd_change *change = container_of(post, struct fd_change, post);
 	struct vq *vq = change->vq;
-	int *fd = change->is_kick ? &vq->kick_fd : &vq->call_fd;
+	int *fd = change->is_kick ? &vq->kick_fd : &vq->call_fd, old = *fd;
 	struct err err = { 0 };
 
 	if (change->is_kick)
 		loop_fd_del(&vq->kick);
-	close_fd(fd);
 	*fd = change->fd;
+	/* Before the old one goes: vq_read_signal_fds(). */
+	vq_publish_fds(vq);
+	atomic_thread_fence(memory_order_seq_cst);
+	close_fd(&old);
 	if (change->is_kick && *fd >= 0 && !vq->broken && !vq->stopping) {
 		vq->kick.fd = *fd;
 		if (loop_fd_add(vq->loop, &vq->kick, EPOLLIN, &err) < 0)
 			vq_break(vq, "kick descriptor: %s", err.msg);
 		loop_work_add(vq->loop, &vq->run_work);
-	} else if (!change->is_kick && vq->used_idx != vq->ops->first_used) {
+	} else if (!change->is_kick) {
+		vq->last_call = VQ_CALL_NONE;
+	}
+	if (!change->is_kick && vq->used_idx != vq->ops->first_used) {
 		/* What was signalled on the old one may not have been seen: once too often is
 		 * legal. */
 		vq_send_call(vq);

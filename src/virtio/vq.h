@@ -81,6 +81,14 @@ struct vq_counters {
 	uint64_t polled_runs; /* that began because polling found a chain */
 };
 
+/* What became of the interrupt that was sent last. */
+enum vq_call_fate {
+	VQ_CALL_NONE, /* none was sent, or none on the descriptor at hand */
+	VQ_CALL_SENT,
+	VQ_CALL_FULL, /* a full call descriptor did not take it: one is pending there */
+	VQ_CALL_LOST, /* the descriptor refused it: its other end is gone, say */
+};
+
 /* What the owner publishes after each batch. A packed ring's indices are positions. */
 struct vq_view {
 	uint16_t last_avail_idx; /* next available index that the device takes */
@@ -92,6 +100,8 @@ struct vq_view {
 	bool avail_wrap, used_wrap; /* the wrap counters of last_avail_idx and used_idx */
 	bool has_last_head; /* a chain was taken since the queue started */
 	uint16_t last_head; /* the position where the last one began */
+	bool dry; /* the next chain waits until the device has something to serve it with */
+	enum vq_call_fate last_call;
 	uint32_t inuse; /* chains taken and not answered */
 	uint64_t progress_ns; /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none
 			       */
@@ -181,6 +191,7 @@ struct vq {
 	bool signalled_used_valid, event_idx;
 	bool in_order; /* answers go out in the order in which chains were taken */
 	bool broken, stopping, dry;
+	enum vq_call_fate last_call;
 	bool polled; /* its loop looks by itself: no notification is asked for */
 	struct loop_poll poll;
 	bool dirty_ring; /* dirty, and the ring itself is logged too */
@@ -210,6 +221,8 @@ struct vq {
 	_Atomic uint64_t view[VQ_VIEW_WORDS];
 	/* Packed: odd from a batch's first answer in the ring until the view tells of it. */
 	_Atomic uint32_t used_seq;
+	_Atomic uint64_t signal_fds; /* kick_fd, and call_fd in the high half */
+	_Atomic bool in_turn; /* its loop serves it right now */
 };
 
 /*
@@ -329,6 +342,14 @@ void vq_break(struct vq *vq, const char *fmt, ...) _printf_(2, 3);
 bool vq_read_view(struct vq *vq, struct vq_view *ret);
 /* Main loop: is the chain of this head in flight, and what is it? Never blocks. */
 bool vq_read_inflight(struct vq *vq, uint16_t head, struct vq_inflight *ret);
+/*
+ * Main loop, any state: kick_fd and call_fd as the owner last published them, for a look at what
+ * they are. It closes an old one only after it has published the new one: who finds the same two
+ * behind the look has looked at the right ones.
+ */
+void vq_read_signal_fds(struct vq *vq, int *ret_kick, int *ret_call);
+/* Main loop: does its loop serve the queue right now? */
+bool vq_in_turn(struct vq *vq);
 /*
  * Main loop, packed: counts up with each batch of answers, and is odd while one is in the ring that
  * the view does not know of. Read before and after a look at the ring, even and equal, it says that

@@ -35,8 +35,10 @@ struct chain *vq_chain_get(struct vq *vq, uint16_t head);
 void vq_chain_put(struct vq *vq, struct chain *c);
 /* Swaps the chain's iovecs, @used of them filled, for a large block; NULL where all are taken. */
 struct iovec *vq_chain_grow(struct vq *vq, struct chain *c, int used);
-/* Publishes for inspection: the queue's view; that a chain is in flight, or no longer. */
+/* Publishes for inspection: the queue's view; only its descriptors; that a chain is in flight, or
+ * no longer. */
 void vq_publish(struct vq *vq);
+void vq_publish_fds(struct vq *vq);
 /* Packed: before an answer is written into the ring; the next vq_publish() ends it. */
 void vq_open_used(struct vq *vq);
 void vq_mark_in_flight(struct vq *vq, struct chain *c);

@@ -99,13 +99,17 @@ void vq_send_call(struct vq *vq)
 			post_call(vq);
 		return;
 	}
-	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one)) {
 		vq->count.calls++;
-	else if (errno == EAGAIN)
+		vq->last_call = VQ_CALL_SENT;
+	} else if (errno == EAGAIN) {
 		/* The driver has one pending that it did not take yet. Nobody waits for it. */
 		vq->count.calls_full++;
-	else
+		vq->last_call = VQ_CALL_FULL;
+	} else {
 		vq->count.calls_lost++;
+		vq->last_call = VQ_CALL_LOST;
+	}
 }
 
 /* What a batch wrote is marked, and the log's reader told. False, the queue broken, if it is lost.
@@ -235,6 +239,7 @@ void vq_run(struct vq *vq)
 
 	if (vq->broken || vq->stopping)
 		return;
+	atomic_store_explicit(&vq->in_turn, true, memory_order_relaxed);
 	vq->dry = false;
 	vq->batch_ns = 0;
 	if (!vq->polled)
@@ -254,6 +259,7 @@ void vq_run(struct vq *vq)
 	if (r > 0)
 		loop_work_add(vq->loop, &vq->run_work);
 	flush(vq);
+	atomic_store_explicit(&vq->in_turn, false, memory_order_relaxed);
 }
 
 void vq_on_run_work(struct loop_work *work)

@@ -35,6 +35,13 @@ void vq_unmark_in_flight(struct vq *vq, struct chain *c)
 	atomic_thread_fence(memory_order_release);
 }
 
+void vq_publish_fds(struct vq *vq)
+{
+	atomic_store_explicit(&vq->signal_fds,
+		(uint64_t)(uint32_t)vq->kick_fd | (uint64_t)(uint32_t)vq->call_fd << 32,
+		memory_order_relaxed);
+}
+
 void vq_publish(struct vq *vq)
 {
 	uint32_t seq = atomic_load_explicit(&vq->view_seq, memory_order_relaxed);
@@ -49,12 +56,14 @@ void vq_publish(struct vq *vq)
 		memory_order_relaxed);
 	atomic_store_explicit(&vq->view[1],
 		(uint64_t)vq->signalled_used_valid | (uint64_t)(vq->ops && vq->ops->packed) << 1 |
+			(uint64_t)vq->dry << 2 | (uint64_t)vq->last_call << 3 |
 			(uint64_t)vq->packed.last_head << 16 | (uint64_t)vq->inuse << 32,
 		memory_order_relaxed);
 	if (vq->batch_ns)
 		atomic_store_explicit(&vq->view[2], vq->batch_ns, memory_order_relaxed);
 	for (i = 0; i < sizeof(vq->count) / 8; i++)
 		atomic_store_explicit(&vq->view[3 + i], count[i], memory_order_relaxed);
+	vq_publish_fds(vq);
 	atomic_store_explicit(&vq->view_seq, seq + 2, memory_order_release);
 	if (atomic_load_explicit(&vq->used_seq, memory_order_relaxed) & 1)
 		atomic_fetch_add_explicit(&vq->used_seq, 1, memory_order_release);
@@ -82,6 +91,23 @@ uint32_t vq_read_used_seq(struct vq *vq)
 	return seq;
 }
 
+void vq_read_signal_fds(struct vq *vq, int *ret_kick, int *ret_call)
+{
+	uint64_t both;
+
+	/* Behind what was looked at, on either side. */
+	atomic_thread_fence(memory_order_seq_cst);
+	both = atomic_load_explicit(&vq->signal_fds, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	*ret_kick = (int)(uint32_t)both;
+	*ret_call = (int)(uint32_t)(both >> 32);
+}
+
+bool vq_in_turn(struct vq *vq)
+{
+	return atomic_load_explicit(&vq->in_turn, memory_order_relaxed);
+}
+
 static void unpack_packed(struct vq_view *ret, uint16_t last_head)
 {
 	ret->avail_wrap = ret->last_avail_idx & VRING_PACKED_WRAP;
@@ -105,6 +131,8 @@ static void unpack_view(const uint64_t *word, struct vq_view *ret)
 	ret->progress_ns = word[2];
 	memcpy(&ret->counters, word + 3, sizeof(ret->counters));
 	ret->packed = word[1] >> 1 & 1;
+	ret->dry = word[1] >> 2 & 1;
+	ret->last_call = (enum vq_call_fate)(word[1] >> 3 & 3);
 	ret->avail_wrap = ret->used_wrap = ret->has_last_head = false;
 	ret->last_head = 0;
 	if (ret->packed)
