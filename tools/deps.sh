@@ -80,5 +80,6 @@ quietly()
 echo "Installing from Debian:$missing"
 quietly 'reading the package lists' apt-get -q update
 quietly 'downloading and installing' \
-	apt-get -q -y --no-install-recommends -o Dpkg::Use-Pty=0 install $missing
+	apt-get -q -y --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
+	install $missing
 echo '  done'
