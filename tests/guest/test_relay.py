@@ -7,11 +7,12 @@ import shutil
 
 import pytest
 
+from lib.agree import with_qemu
 from lib.guest_qemu import GuestQemu, vhost_user_blk
 from lib.guest_uml import GuestUml
 from lib.look import flag_names, queue_of, status_of
 from lib.process import Process, wait_until
-from lib.relay import R0, relay, transcript
+from lib.relay import R0, relay, transcript, wakeups
 from lib.virtio import BLK
 
 MIB = 1 << 20
@@ -72,22 +73,6 @@ def look(qmp, num_queues):
     return total
 
 
-def cpu_ticks(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def wakeups(pid):
-    """How often the main thread went to sleep, once it has: its last answer may be here before."""
-    def status():
-        with open(f"/proc/{pid}/task/{pid}/status") as file:
-            return dict(line.split(":\t", 1) for line in file if ":\t" in line)
-
-    wait_until(lambda: status()["State"].startswith("S"), "the relay's rest")
-    return int(status()["voluntary_ctxt_switches"])
-
-
 def test_user_mode_linux(tmp_path, daemon):
     image, path = daemon
     with relay(tmp_path, "id=r0,type=virtio-blk", connect=path) as host, host.qmp() as qmp:
@@ -119,15 +104,7 @@ def test_qemu(tmp_path, daemon):
             names = {m["name"] for m in transcript(qmp)}
             assert {"GET_FEATURES", "ADD_MEM_REG", "GET_CONFIG", "SET_VRING_KICK"} <= names
             assert not [m for m in transcript(qmp) if m["malformed"]]
-            # What its own monitor cannot say without a stop of the ring.
-            shown = status_of(qmp, "r0")
-            theirs = guest.qmp.command("x-query-virtio-status",
-                                       path=guest.qmp.command("x-query-virtio")[0]["path"])
-            assert shown["device-id"] == theirs["device-id"] == BLK
-            for word in ("features", "acked-features"):
-                assert set(shown["vhost-dev"][word]["transports"]) == \
-                    set(theirs["vhost-dev"][word]["transports"])
-            assert shown["vhost-dev"]["protocol-features"]["protocols"]
-            assert shown["vhost-dev"]["nvqs"] == theirs["vhost-dev"]["nvqs"]
+            # What its own monitor can say without a stop of the ring.
+            with_qemu(qmp, guest.qmp, "r0", range(2))
             use(guest, image)
             assert guest.poweroff() == 0

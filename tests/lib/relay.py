@@ -8,7 +8,7 @@ import pathlib
 import re
 import socket
 
-from lib.process import PATIENCE
+from lib.process import PATIENCE, wait_until
 from lib.ringside import Folder, Ringside
 from lib.vhost_user import VhostUser
 
@@ -64,3 +64,13 @@ class Ends:
 
 def transcript(qmp, path=R0, **how):
     return qmp.command("query-vhost-user-transcript", path=path, **how)
+
+
+def wakeups(pid):
+    """How often the main thread went to sleep, once it has: its last answer may be here before."""
+    def status():
+        with open(f"/proc/{pid}/task/{pid}/status") as file:
+            return dict(line.split(":\t", 1) for line in file if ":\t" in line)
+
+    wait_until(lambda: status()["State"].startswith("S"), "the relay's rest")
+    return int(status()["voluntary_ctxt_switches"])
