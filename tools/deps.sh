@@ -11,8 +11,9 @@ set -eu
 build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev'
 demo='user-mode-linux busybox-static kmod'
 test="python3-pytest clang-format qemu-system-x86 qemu-utils valgrind $demo"
-bench='qemu-system-x86 qemu-utils valgrind'
-ci='clang libclang-rt-14-dev dpdk librte-meta-net librte-meta-mempool librte-meta-bus'
+dpdk='dpdk-dev librte-meta-net librte-meta-mempool librte-meta-bus'
+bench="qemu-system-x86 qemu-utils valgrind $dpdk"
+ci="clang libclang-rt-14-dev $dpdk"
 ports='gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user'
 
 list=
