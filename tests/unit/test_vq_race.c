@@ -5,7 +5,6 @@
  * device is given is never more than was checked.
  */
 #include "packed_driver.h"
-#include "skip.h"
 
 #include <sched.h>
 
@@ -527,7 +526,7 @@ static void offer_split(struct fix *f, const struct flip *flip)
 	/* Words of descriptor 2 and of the table want the chain that is a table. */
 	bool indirect = flip->at >= TABLE_AT ? flip->at < D
 					     : flip->at >= DESC_AT + 32 && flip->at < AVAIL_AT;
-	uint16_t want = (uint16_t)(f->avail_idx + 1);
+	uint16_t want = htole16((uint16_t)(f->avail_idx + 1));
 	uint64_t one = 1;
 
 	offer(f, indirect ? 2 : 0);
@@ -574,9 +573,6 @@ static void test_flipping_words(void **state)
 	size_t i;
 
 	(void)state;
-	/* Whether the test or what it tests waits there is not known yet. */
-	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
-		skip_because("does not end on an emulated big-endian machine");
 	for (i = 0; i < ARRAY_SIZE(flips); i++)
 		flip_one(&flips[i]);
 }
