@@ -157,7 +157,7 @@ static void unpack_desc(const struct vring_packed_desc *raw, struct walk_desc *r
 	ret->next = le16_get(raw->id);
 }
 
-static int walk_indirect(struct walk *w, const struct walk_desc *outer, uint32_t outer_index)
+int vq_packed_walk_table(struct walk *w, const struct walk_desc *outer, uint32_t outer_index)
 {
 	struct vring_packed_desc raw;
 	struct walk_table table;
@@ -198,7 +198,7 @@ static int walk_chain(struct walk *w, uint16_t flags, uint16_t *ret_id, uint32_t
 		if (d.flags & VRING_DESC_F_INDIRECT) {
 			if (n || (d.flags & VRING_DESC_F_NEXT))
 				return walk_bad(w, "is INDIRECT within a list", pos);
-			r = walk_indirect(w, &d, pos);
+			r = vq_packed_walk_table(w, &d, pos);
 		} else {
 			r = walk_take(w, &d, pos);
 		}

@@ -102,24 +102,6 @@ static int recorded_recover(struct vq *vq, struct err *err)
 	return 0;
 }
 
-/* An indirect table follows its entries one after the other. */
-static int walk_copied_table(struct walk *w, const struct walk_desc *outer, uint32_t entry)
-{
-	struct vring_packed_desc raw;
-	struct walk_table table;
-	struct walk_desc d;
-	uint32_t i;
-	int r = walk_table(w, outer, entry, &table);
-
-	for (i = 0; !r && i < table.num; i++) {
-		walk_table_load(w, &table, i, &raw);
-		d = (struct walk_desc){ le64_get(raw.addr), le32_get(raw.len), le16_get(raw.flags),
-			0 };
-		r = walk_take(w, &d, i);
-	}
-	return r;
-}
-
 /* A chain by the region's copies, which are as little to be believed as the ring's. */
 static int walk_copies(struct walk *w, uint16_t head)
 {
@@ -138,7 +120,7 @@ static int walk_copies(struct walk *w, uint16_t head)
 
 		if ((d.flags & VRING_DESC_F_INDIRECT) && num > 1)
 			return walk_bad(w, "is INDIRECT within a list", at);
-		r = d.flags & VRING_DESC_F_INDIRECT ? walk_copied_table(w, &d, at)
+		r = d.flags & VRING_DESC_F_INDIRECT ? vq_packed_walk_table(w, &d, at)
 						    : walk_take(w, &d, at);
 		if (r < 0)
 			return r;

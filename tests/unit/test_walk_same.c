@@ -31,7 +31,9 @@
 #undef quick_load
 #undef quick_chain
 #undef full_chain
-#define vq_packed_ops full_packed_ops
+#define vq_packed_ops	     full_packed_ops
+#define vq_packed_walk_table full_packed_walk_table
+int vq_packed_walk_table(struct walk *w, const struct walk_desc *outer, uint32_t outer_index);
 #include "virtio/packed.c"
 #undef walk_quick_take
 #undef walk_quick_ptr
