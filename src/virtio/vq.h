@@ -143,6 +143,16 @@ struct vq_near {
 	uint8_t *end_host;
 };
 
+/* Chains that serve() took beside the one at hand, and where the ring stands without them. */
+struct vq_more {
+	struct chain *first, *last; /* in order, by order_next */
+	uint32_t num;
+	bool looking;
+	bool asked; /* for a notification, beyond what was seen */
+	uint16_t last_avail;
+	uint32_t num_busy, next_again;
+};
+
 struct vq {
 	/* Fixed at creation. */
 	struct vdev *dev;
@@ -204,6 +214,7 @@ struct vq {
 	struct loop_work flush_work; /* publish what vq_complete() collected in this round */
 	struct vq_counters count;
 	struct chain *serving; /* the one that serve() has at hand */
+	struct vq_more more;
 	struct chain *order_first, *order_last; /* in_order: those taken and not answered */
 	char *slots; /* num chains, each with a few iovecs behind it */
 	size_t slots_bytes;
@@ -324,6 +335,14 @@ void vq_kick(struct vq *vq);
  */
 void vq_set_call_by_message(struct vq *vq, bool on);
 
+/*
+ * Serving loop, from within serve(), of a queue whose device holds no chain: one more for the same
+ * answer, behind those at hand (merged receive buffers of a network card). They share the verdict:
+ * SERVE_DONE answers all at once, each with what was written to it; SERVE_RETRY gives all back.
+ * 1 and *ret. 0: none waits; with SERVE_RETRY the queue then rests until its driver notifies.
+ * -ENOBUFS: so many at once are never to be had. -errno where the ring broke: SERVE_RETRY.
+ */
+int vq_another(struct vq *vq, struct chain **ret);
 /* Serving loop, for devices. @c was held; it is answered with c->written. The device lets go of it.
  */
 void vq_complete(struct vq *vq, struct chain *c);

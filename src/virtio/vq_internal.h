@@ -43,6 +43,8 @@ void vq_publish_fds(struct vq *vq);
 void vq_open_used(struct vq *vq);
 void vq_mark_in_flight(struct vq *vq, struct chain *c);
 void vq_unmark_in_flight(struct vq *vq, struct chain *c);
+/* serve() is over: the ring stands where it stood before, and these are what vq_another() took. */
+struct chain *vq_look_back(struct vq *vq);
 /* A chain wants a large block and none is free: the queue waits for one. */
 void vq_wait_large(struct vq *vq);
 

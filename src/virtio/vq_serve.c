@@ -204,11 +204,33 @@ static void take_chain(struct vq *vq, struct chain *c, enum serve_verdict verdic
 		order_add(vq, c);
 }
 
+/* Gives back what serve() had at hand, its first and the others. */
+static void put_chains(struct vq *vq, struct chain *c, struct chain *more)
+{
+	vq_chain_put(vq, c);
+	while (unlikely(more)) {
+		c = more;
+		more = c->order_next;
+		vq_chain_put(vq, c);
+	}
+}
+
+static void take_more(struct vq *vq, struct chain *c)
+{
+	while (c) {
+		struct chain *next = c->order_next;
+
+		c->order_next = NULL;
+		take_chain(vq, c, SERVE_DONE);
+		c = next;
+	}
+}
+
 /* One chain: 1 where another may follow, 0 where the queue rests, -errno where it broke. */
 static int serve_one(struct vq *vq)
 {
 	enum serve_verdict verdict;
-	struct chain *c;
+	struct chain *c, *more;
 	int r = vq->ops->peek(vq, &c);
 
 	if (r <= 0)
@@ -218,17 +240,21 @@ static int serve_one(struct vq *vq)
 	vq->serving = c;
 	verdict = vq->dev->cls->serve(vq->dev, vq, c);
 	vq->serving = NULL;
+	more = vq_look_back(vq);
 	if (vq->broken && (verdict != SERVE_HELD || c->done_early)) {
-		vq_chain_put(vq, c);
+		put_chains(vq, c, more);
 		return -EPROTO;
 	}
 	if (verdict == SERVE_RETRY) {
-		vq_chain_put(vq, c);
+		put_chains(vq, c, more);
 		vq->dry = true;
 		return 0;
 	}
+	assert(verdict == SERVE_DONE || !more);
 	/* One that is held is the device's even where it broke the queue meanwhile. */
 	take_chain(vq, c, verdict);
+	if (unlikely(more))
+		take_more(vq, more);
 	return vq->broken ? -EPROTO : 1;
 }
 
@@ -242,8 +268,9 @@ void vq_run(struct vq *vq)
 	atomic_store_explicit(&vq->in_turn, true, memory_order_relaxed);
 	vq->dry = false;
 	vq->batch_ns = 0;
-	if (!vq->polled)
+	if (!vq->polled || vq->more.asked)
 		vq->ops->ask_notify(vq, false);
+	vq->more.asked = false;
 	while (budget--) {
 		r = serve_one(vq);
 		if (r > 0)
