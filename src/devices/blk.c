@@ -318,6 +318,8 @@ static enum serve_verdict finish(struct blk_req *req, uint8_t status, uint64_t d
 {
 	struct chain *c = req->chain;
 
+	if (status != VIRTIO_BLK_S_OK)
+		vq_count_error(req->vq);
 	chain_wrote(c, data_bytes);
 	chain_fill(c, &req->status, 1, &status, sizeof(status));
 	/* The status counts only where nothing between the start and it was left out. */

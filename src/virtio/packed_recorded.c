@@ -35,6 +35,7 @@
 
 #include "virtio/vq_dirty.h"
 #include "virtio/vq_inflight.h"
+#include "virtio/vq_recorder.h"
 #include "virtio/vring.h"
 #include "virtio/walk.h"
 
@@ -198,6 +199,7 @@ static void recorded_advance(struct vq *vq, struct chain *c)
 	struct vq_ledger *l = vq->ledger;
 
 	if (unlikely(l->next_again < l->num_again)) {
+		vq_record(vq, VQ_EVENT_AGAIN, c->head, 0);
 		l->entry_of[c->slot] = l->again[l->next_again++].entry;
 		return;
 	}

@@ -39,6 +39,7 @@
 #include "virtio/vdev.h"
 #include "virtio/vq_dirty.h"
 #include "virtio/vq_inflight.h"
+#include "virtio/vq_recorder.h"
 #include "virtio/walk.h"
 
 /* One 16-bit word of a ring, in one access (a torn index would be one that nobody wrote). */
@@ -458,6 +459,7 @@ static void recorded_advance(struct vq *vq, struct chain *c)
 
 	if (unlikely(l->next_again < l->num_again)) {
 		/* It is marked, and has its place in the order. */
+		vq_record(vq, VQ_EVENT_AGAIN, c->head, 0);
 		l->next_again++;
 		return;
 	}

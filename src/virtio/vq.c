@@ -19,6 +19,7 @@
 #include "virtio/vdev.h"
 #include "virtio/vq_inflight.h"
 #include "virtio/vq_internal.h"
+#include "virtio/vq_recorder.h"
 #include "virtio/vring.h"
 
 #define FD_UNCHANGED (-2)
@@ -115,6 +116,7 @@ void vq_deinit(struct vq *vq)
 		return;
 	vq_set_inflight(vq, NULL, 0, 0);
 	vq_reset_config(vq);
+	vq_recorder_deinit(vq);
 	vq->dev = NULL;
 }
 
@@ -132,6 +134,7 @@ void vq_reset_config(struct vq *vq)
 	vq->signalled_used = 0;
 	vq->signalled_used_valid = false;
 	vq->last_call = VQ_CALL_NONE;
+	vq->broken = vq->dry = vq->notify_on = false;
 	vq->ops = NULL;
 	vq->packed.last_head = VRING_PACKED_WRAP;
 	if (vq->ledger)
@@ -231,6 +234,8 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	vq->dirty_ring = vq->dirty && vq->cfg.log_ring;
 	r = vq->ops->map(vq, err);
 	if (!r)
+		r = vq_recorder_init(vq, err);
+	if (!r)
 		r = alloc_tables(vq, err);
 	if (!r && vq->ops->recover)
 		r = recover(vq, err);
@@ -244,7 +249,10 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	vq->state = VQ_RUNNING;
 	vq->broken = vq->stopping = vq->dry = false;
 	vq->inuse = 0;
-	vq->batch_ns = 0;
+	vq->batch_ns = vq->turn_ns = 0;
+	vq->num_later = vq->num_later_last = 0;
+	vq->told = vq->count.completed;
+	vq->notify_on = false;
 	vq_publish(vq);
 	loop_post(vq->loop, &vq->start_post);
 	return 0;

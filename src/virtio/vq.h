@@ -21,6 +21,7 @@
 #include "base/loop.h"
 #include "mem/dirty.h"
 #include "virtio/chain.h"
+#include "virtio/vq_counters.h"
 
 struct vdev;
 struct vq_ledger;
@@ -65,22 +66,6 @@ enum serve_verdict {
 	SERVE_RETRY, /* nothing to serve it with now: it keeps its place until vq_resume() */
 };
 
-/* Counters that only grow; from the queue's start of life, across restarts. */
-struct vq_counters {
-	uint64_t kicks; /* notifications that woke the loop */
-	uint64_t popped; /* chains taken */
-	uint64_t completed; /* chains answered */
-	uint64_t descs; /* descriptors loaded */
-	uint64_t bytes_read; /* readable bytes of completed chains */
-	uint64_t bytes_written;
-	uint64_t calls; /* interrupts sent */
-	uint64_t calls_suppressed; /* that the driver did not want */
-	uint64_t calls_full; /* that a full call descriptor did not take: one is pending there */
-	uint64_t calls_lost; /* that it refused: its other end is gone, say */
-	uint64_t empty_runs; /* woken with nothing to do */
-	uint64_t polled_runs; /* that began because polling found a chain */
-};
-
 /* What became of the interrupt that was sent last. */
 enum vq_call_fate {
 	VQ_CALL_NONE, /* none was sent, or none on the descriptor at hand */
@@ -100,11 +85,18 @@ struct vq_view {
 	bool avail_wrap, used_wrap; /* the wrap counters of last_avail_idx and used_idx */
 	bool has_last_head; /* a chain was taken since the queue started */
 	uint16_t last_head; /* the position where the last one began */
-	bool dry; /* the next chain waits until the device has something to serve it with */
 	enum vq_call_fate last_call;
 	uint32_t inuse; /* chains taken and not answered */
-	uint64_t progress_ns; /* CLOCK_MONOTONIC of the last batch that popped or completed; 0: none
-			       */
+	bool notify_on; /* the driver is asked to kick for the next chain */
+	bool polled; /* its loop looks by itself just now */
+	bool dry; /* the next chain waits until the device has something to serve it with */
+	bool broken; /* it pops and answers no more */
+	/* CLOCK_MONOTONIC of the last batch that ...; 0: none. */
+	uint64_t kick_ns; /* began with a kick */
+	uint64_t pop_ns; /* took a chain */
+	uint64_t complete_ns; /* answered one */
+	uint64_t call_ns; /* called the driver */
+	uint64_t progress_ns; /* popped or completed */
 	struct vq_counters counters;
 };
 
@@ -117,7 +109,9 @@ struct vq_inflight {
 	uint8_t snap[CHAIN_SNAP_BYTES];
 };
 
-#define VQ_VIEW_WORDS (3 + sizeof(struct vq_counters) / 8)
+/* Indices and flags, times, counters. */
+#define VQ_VIEW_COUNTERS_AT 6
+#define VQ_VIEW_WORDS	    (VQ_VIEW_COUNTERS_AT + VQ_NUM_COUNTERS)
 
 /* The split ring as its owner sees it; pointers into guest memory. */
 struct vq_split {
@@ -209,6 +203,18 @@ struct vq {
 	uint32_t inuse;
 	uint16_t flushed_used; /* used index that the driver can see */
 	uint64_t batch_ns; /* when this batch began; 0: no clock read yet */
+	uint64_t turn_ns; /* the kick's that led to this batch; 0: none */
+	uint64_t clock_ns; /* the clock as it was read last for this queue; never goes back */
+	uint64_t kick_ns, pop_ns, complete_ns, call_ns; /* as struct vq_view has them */
+	/*
+	 * Answered later than in the batch that took them, and not shown yet. Of the last ones,
+	 * taken together, the time is not counted yet.
+	 */
+	uint32_t num_later, num_later_last;
+	uint64_t later_since_ns;
+	uint64_t told; /* count.completed as the driver was shown it */
+	bool notify_on;
+	bool rare_changed; /* one of the counters that are published only then */
 	struct loop_fd kick;
 	struct loop_work run_work; /* serve again soon */
 	struct loop_work flush_work; /* publish what vq_complete() collected in this round */
@@ -234,6 +240,9 @@ struct vq {
 	_Atomic uint32_t used_seq;
 	_Atomic uint64_t signal_fds; /* kick_fd, and call_fd in the high half */
 	_Atomic bool in_turn; /* its loop serves it right now */
+	_Atomic uint64_t latency[VQ_LATENCY_BUCKETS];
+	_Atomic uint64_t events_end; /* in bytes, all that were ever recorded */
+	struct vq_event_slot *events; /* VQ_EVENTS; from the first start on */
 };
 
 /*
@@ -348,6 +357,8 @@ int vq_another(struct vq *vq, struct chain **ret);
 void vq_complete(struct vq *vq, struct chain *c);
 /* Serving loop: what made serve() say SERVE_RETRY has passed. Harmless otherwise. */
 void vq_resume(struct vq *vq);
+/* Serving loop, for devices: a request is answered with an error status. */
+void vq_count_error(struct vq *vq);
 /*
  * Serving loop: the ring, or what the device found in it, cannot be gone on with (virtio 1.3,
  * "Device Status Field": DEVICE_NEEDS_RESET). The sentence names the queue's fault and values.
@@ -359,6 +370,13 @@ void vq_break(struct vq *vq, const char *fmt, ...) _printf_(2, 3);
  * @ret is a mixture and must be marked.
  */
 bool vq_read_view(struct vq *vq, struct vq_view *ret);
+/* Main loop, any state. Each bucket is right by itself; together they may be of several moments. */
+void vq_read_latency(struct vq *vq, struct vq_latency *ret);
+/*
+ * Main loop, any state: the last @max events, oldest first; returns how many. Those that were
+ * overwritten meanwhile are left out, at the beginning.
+ */
+size_t vq_read_events(struct vq *vq, size_t max, struct vq_event *ret);
 /* Main loop: is the chain of this head in flight, and what is it? Never blocks. */
 bool vq_read_inflight(struct vq *vq, uint16_t head, struct vq_inflight *ret);
 /*

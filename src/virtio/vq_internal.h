@@ -51,6 +51,8 @@ void vq_wait_large(struct vq *vq);
 /* Sends an interrupt; a full descriptor is counted, nobody waits for it. */
 void vq_send_call(struct vq *vq);
 
+/* Forbids notifications, or lets them rest for a batch. */
+void vq_forbid_notify(struct vq *vq);
 /* Takes and serves a batch. The queue's driver is asked for notifications once it is empty. */
 void vq_run(struct vq *vq);
 

@@ -9,6 +9,7 @@
 
 #include "virtio/vq_inflight.h"
 #include "virtio/vq_internal.h"
+#include "virtio/vq_recorder.h"
 #include "virtio/vring.h"
 
 /* Moves the look, and nothing that is stored anywhere, beyond @c. */
@@ -67,6 +68,8 @@ int vq_another(struct vq *vq, struct chain **ret)
 	if (!r) {
 		/* From here on, and not from the first of them: that one the driver has passed. */
 		vq->more.asked = true;
+		vq->notify_on = true;
+		vq_record(vq, VQ_EVENT_NOTIFY_ON, vq->last_avail, 0);
 		if (vq->ops->ask_notify(vq, true))
 			r = peek(vq, &c);
 	}

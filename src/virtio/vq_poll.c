@@ -7,6 +7,7 @@
  * left alone: its chains wait for the device, not for us.
  */
 #include "virtio/vq_internal.h"
+#include "virtio/vq_recorder.h"
 
 static bool rests(const struct vq *vq)
 {
@@ -17,8 +18,12 @@ static bool on_look(struct loop_poll *poll)
 {
 	struct vq *vq = container_of(poll, struct vq, poll);
 
-	if (rests(vq) || !vq->ops->waits(vq))
+	if (rests(vq))
 		return false;
+	if (!vq->ops->waits(vq)) {
+		vq->count.empty_polls += RINGSIDE_RECORDER;
+		return false;
+	}
 	vq->count.polled_runs++;
 	loop_work_cancel(vq->loop, &vq->run_work);
 	vq_run(vq);
@@ -30,17 +35,28 @@ static void on_begin(struct loop_poll *poll)
 	struct vq *vq = container_of(poll, struct vq, poll);
 
 	vq->polled = true;
-	if (!rests(vq))
-		vq->ops->ask_notify(vq, false);
+	if (rests(vq))
+		return;
+	vq_forbid_notify(vq);
+	vq_record_now(vq, VQ_EVENT_NOTIFY_OFF, vq->last_avail, 0);
 }
 
 static bool on_end(struct loop_poll *poll)
 {
 	struct vq *vq = container_of(poll, struct vq, poll);
+	bool came;
 
 	vq->polled = false;
 	/* Out of supplies: vq_resume() runs the queue, and that asks. */
-	if (rests(vq) || !vq->ops->ask_notify(vq, true))
+	if (rests(vq))
+		return false;
+	came = vq->ops->ask_notify(vq, true);
+	vq->notify_on = true;
+	vq_record_now(vq, VQ_EVENT_NOTIFY_ON, vq->last_avail, 0);
+	/* What polling counted since the last batch. */
+	vq->rare_changed = true;
+	vq_publish(vq);
+	if (!came)
 		return false;
 	loop_work_add(vq->loop, &vq->run_work);
 	return true;

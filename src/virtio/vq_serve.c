@@ -14,6 +14,7 @@
 #include "virtio/vq_dirty.h"
 #include "virtio/vq_inflight.h"
 #include "virtio/vq_internal.h"
+#include "virtio/vq_recorder.h"
 
 /* --- chains --- */
 
@@ -79,37 +80,64 @@ void vq_wait_large(struct vq *vq)
 
 /* --- serving --- */
 
-static void post_call(struct vq *vq)
+static enum vq_event_kind post_call(struct vq *vq)
 {
 	/* What was pushed comes before this: who takes the flag away, and then calls, shows it. */
 	if (atomic_exchange(&vq->call_posted, true)) {
-		vq->count.calls_full++;
-		return;
+		vq_count_rare(vq, &vq->count.calls_full);
+		return VQ_EVENT_CALL_FULL;
 	}
 	vq->count.calls++;
 	loop_post(vq->dev->main_loop, &vq->call_post);
+	return VQ_EVENT_CALL;
+}
+
+static enum vq_event_kind write_call(struct vq *vq)
+{
+	static const uint64_t one = 1;
+
+	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one)) {
+		vq->count.calls++;
+		vq->last_call = VQ_CALL_SENT;
+		return VQ_EVENT_CALL;
+	}
+	if (errno == EAGAIN) {
+		/* The driver has one pending that it did not take yet. Nobody waits for it. */
+		vq_count_rare(vq, &vq->count.calls_full);
+		vq->last_call = VQ_CALL_FULL;
+		return VQ_EVENT_CALL_FULL;
+	}
+	vq_count_rare(vq, &vq->count.calls_lost);
+	vq->last_call = VQ_CALL_LOST;
+	return VQ_EVENT_CALL_LOST;
+}
+
+/* Of a batch of @answers. */
+static void send_call(struct vq *vq, uint32_t answers)
+{
+	/* Nobody is there to be called: the driver polls. */
+	enum vq_event_kind kind = VQ_EVENT_CALL_SUPPRESSED;
+
+	if (vq->call_fd >= 0)
+		kind = write_call(vq);
+	else if (atomic_load(&vq->call_by_message))
+		kind = post_call(vq);
+	if (kind == VQ_EVENT_CALL)
+		vq->call_ns = vq->clock_ns;
+	vq_record(vq, kind, vq->used_idx, answers);
 }
 
 void vq_send_call(struct vq *vq)
 {
-	static const uint64_t one = 1;
+	vq_read_clock(vq);
+	send_call(vq, 0);
+}
 
-	if (vq->call_fd < 0) {
-		if (atomic_load(&vq->call_by_message))
-			post_call(vq);
-		return;
-	}
-	if (write(vq->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one)) {
-		vq->count.calls++;
-		vq->last_call = VQ_CALL_SENT;
-	} else if (errno == EAGAIN) {
-		/* The driver has one pending that it did not take yet. Nobody waits for it. */
-		vq->count.calls_full++;
-		vq->last_call = VQ_CALL_FULL;
-	} else {
-		vq->count.calls_lost++;
-		vq->last_call = VQ_CALL_LOST;
-	}
+void vq_forbid_notify(struct vq *vq)
+{
+	vq->ops->ask_notify(vq, false);
+	vq->count.notify_offs += RINGSIDE_RECORDER && vq->notify_on;
+	vq->notify_on = false;
 }
 
 /* What a batch wrote is marked, and the log's reader told. False, the queue broken, if it is lost.
@@ -122,12 +150,46 @@ static bool end_batch(struct vq *vq)
 	return false;
 }
 
+static void count_later(struct vq *vq)
+{
+	vq_count_latency(vq, vq->clock_ns - vq->later_since_ns, vq->num_later_last);
+	vq->num_later += vq->num_later_last;
+	vq->num_later_last = 0;
+}
+
+/* How many are about to be shown. Those that were answered at once have their time now. */
+static uint32_t count_answers(struct vq *vq)
+{
+	uint64_t answers = vq->count.completed - vq->told;
+
+	if (!RINGSIDE_RECORDER)
+		return 0;
+	if (vq->num_later_last)
+		count_later(vq);
+	if (answers != vq->num_later) {
+		vq_read_clock(vq);
+		vq_count_latency(vq, vq->clock_ns - vq->pop_ns, answers - vq->num_later);
+	}
+	vq->num_later = 0;
+	vq->complete_ns = vq->clock_ns;
+	vq->told = vq->count.completed;
+	vq->count.calls_coalesced += answers - 1;
+	return (uint32_t)answers;
+}
+
+static void suppress_call(struct vq *vq, uint32_t answers)
+{
+	vq->count.calls_suppressed++;
+	vq_record(vq, VQ_EVENT_CALL_SUPPRESSED, vq->used_idx, answers);
+}
+
 /* Shows what was pushed, calls where that is wanted, and publishes for inspection. */
 static void flush(struct vq *vq)
 {
 	bool pushed = vq->flushed_used != vq->used_idx;
 
 	if (!vq->broken && pushed) {
+		uint32_t answers = count_answers(vq);
 		bool call = vq->ops->flush(vq);
 
 		if (gmem_poisoned(vq->mem))
@@ -135,9 +197,9 @@ static void flush(struct vq *vq)
 		else if (vq_ledger_lost(vq))
 			vq_break(vq, "the in-flight region is gone: its file was truncated");
 		else if (end_batch(vq) && call)
-			vq_send_call(vq);
+			send_call(vq, answers);
 		else if (!vq->broken)
-			vq->count.calls_suppressed++;
+			suppress_call(vq, answers);
 	} else if (!vq->broken) {
 		/* What we ask for was written all the same. */
 		end_batch(vq);
@@ -151,7 +213,21 @@ static void push(struct vq *vq, struct chain *c)
 	vq->count.bytes_read +=
 		atomic_load_explicit(&c->readable_bytes, memory_order_relaxed) - c->readable.bytes;
 	vq->count.bytes_written += c->written;
+	vq_record(vq, VQ_EVENT_COMPLETE, c->head, c->written);
 	vq->ops->push(vq, c);
+}
+
+/* Those that were taken together and are answered together are counted together. */
+static inline void note_later(struct vq *vq, struct chain *c)
+{
+	uint64_t since = atomic_load_explicit(&c->since_ns, memory_order_relaxed);
+
+	if (since != vq->later_since_ns) {
+		if (vq->num_later_last)
+			count_later(vq);
+		vq->later_since_ns = since;
+	}
+	vq->num_later_last++;
 }
 
 /* A chain that was in flight is over. A broken ring is not written any more: its driver resets. */
@@ -159,8 +235,11 @@ static void finish_chain(struct vq *vq, struct chain *c)
 {
 	vq->inuse--;
 	vq_unmark_in_flight(vq, c);
-	if (!vq->broken)
+	if (!vq->broken) {
 		push(vq, c);
+		if (RINGSIDE_RECORDER)
+			note_later(vq, c);
+	}
 	vq_chain_put(vq, c);
 }
 
@@ -191,6 +270,8 @@ static void take_chain(struct vq *vq, struct chain *c, enum serve_verdict verdic
 	vq->ops->advance(vq, c);
 	vq->count.popped++;
 	vq->count.descs += c->num_loaded;
+	vq_record(vq, VQ_EVENT_POP + vq->polled, c->head,
+		atomic_load_explicit(&c->readable_bytes, memory_order_relaxed));
 	if (!held && !vq->order_first) {
 		push(vq, c);
 		vq_chain_put(vq, c);
@@ -226,6 +307,12 @@ static void take_more(struct vq *vq, struct chain *c)
 	}
 }
 
+static void begin_batch(struct vq *vq)
+{
+	vq->batch_ns = vq->turn_ns ? vq->turn_ns : now_ns();
+	vq->pop_ns = vq->clock_ns = vq->batch_ns;
+}
+
 /* One chain: 1 where another may follow, 0 where the queue rests, -errno where it broke. */
 static int serve_one(struct vq *vq)
 {
@@ -236,7 +323,7 @@ static int serve_one(struct vq *vq)
 	if (r <= 0)
 		return r;
 	if (!vq->batch_ns)
-		vq->batch_ns = now_ns();
+		begin_batch(vq);
 	vq->serving = c;
 	verdict = vq->dev->cls->serve(vq->dev, vq, c);
 	vq->serving = NULL;
@@ -246,6 +333,8 @@ static int serve_one(struct vq *vq)
 		return -EPROTO;
 	}
 	if (verdict == SERVE_RETRY) {
+		vq_record(vq, VQ_EVENT_DRY, c->head, 0);
+		vq_count_rare(vq, &vq->count.dry_runs);
 		put_chains(vq, c, more);
 		vq->dry = true;
 		return 0;
@@ -256,6 +345,24 @@ static int serve_one(struct vq *vq)
 	if (unlikely(more))
 		take_more(vq, more);
 	return vq->broken ? -EPROTO : 1;
+}
+
+/* The ring is empty, and the driver was asked to kick. */
+static void note_asked(struct vq *vq)
+{
+	if (!vq->batch_ns && !vq->turn_ns)
+		vq_read_clock(vq);
+	vq->notify_on = true;
+	vq_record(vq, VQ_EVENT_NOTIFY_ON, vq->last_avail, 0);
+}
+
+static void note_kick(struct vq *vq)
+{
+	vq->count.kicks++;
+	if (!RINGSIDE_RECORDER)
+		return;
+	vq_record_now(vq, VQ_EVENT_KICK, vq->last_avail, 0);
+	vq->kick_ns = vq->turn_ns = vq->clock_ns;
 }
 
 void vq_run(struct vq *vq)
@@ -269,7 +376,7 @@ void vq_run(struct vq *vq)
 	vq->dry = false;
 	vq->batch_ns = 0;
 	if (!vq->polled || vq->more.asked)
-		vq->ops->ask_notify(vq, false);
+		vq_forbid_notify(vq);
 	vq->more.asked = false;
 	while (budget--) {
 		r = serve_one(vq);
@@ -281,11 +388,14 @@ void vq_run(struct vq *vq)
 		vq->ops->ask_notify(vq, false);
 		r = 1;
 	}
+	if (!r && !vq->dry && !vq->polled)
+		note_asked(vq);
 	if (!vq->batch_ns && !r)
-		vq->count.empty_runs++;
+		vq_count_rare(vq, &vq->count.empty_runs);
 	if (r > 0)
 		loop_work_add(vq->loop, &vq->run_work);
 	flush(vq);
+	vq->turn_ns = 0;
 	atomic_store_explicit(&vq->in_turn, false, memory_order_relaxed);
 }
 
@@ -307,11 +417,13 @@ void vq_on_kick(struct loop_fd *node, uint32_t revents)
 		log_limited(&vq->log, LOG_LEVEL_WARN,
 			"%s: queue %u: the kick descriptor %s; the queue hears no more kicks",
 			vdev_label(vq->dev), vq->index, n ? strerror(errno) : "was closed");
+		vq_count_rare(vq, &vq->count.errors_kick);
+		vq_publish(vq);
 		loop_fd_del(node);
 		return;
 	}
 	if (n > 0)
-		vq->count.kicks++;
+		note_kick(vq);
 	loop_work_cancel(vq->loop, &vq->run_work);
 	vq_run(vq);
 }
@@ -324,7 +436,7 @@ void vq_on_kick_post(struct loop_post *post)
 	atomic_store(&vq->kick_posted, false);
 	if (vq->stopping)
 		return;
-	vq->count.kicks++;
+	note_kick(vq);
 	loop_work_cancel(vq->loop, &vq->run_work);
 	vq_run(vq);
 }
@@ -345,9 +457,12 @@ static void finish_stop(struct vq *vq)
 	vq_poll_stop(vq);
 	/* Whoever serves the ring next finds it as if nobody had been busy, out of supplies or
 	 * polling: its driver kicks. */
-	if (!vq->broken)
+	if (!vq->broken) {
 		vq->ops->ask_notify(vq, true);
+		vq->notify_on = true;
+	}
 	flush(vq);
+	vq_record_now(vq, VQ_EVENT_STOP, vq->last_avail, 0);
 	if (vq->dev->cls->queue_stop)
 		vq->dev->cls->queue_stop(vq->dev, vq);
 	loop_post(vq->dev->main_loop, &vq->stopped_post);
@@ -369,7 +484,7 @@ void vq_complete(struct vq *vq, struct chain *c)
 	}
 	assert(c->held && vq->inuse);
 	if (!vq->flush_work.queued)
-		vq->batch_ns = now_ns();
+		vq->batch_ns = vq->clock_ns = now_ns();
 	c->held = false;
 	c->finished = true;
 	if (vq->in_order)
@@ -379,6 +494,20 @@ void vq_complete(struct vq *vq, struct chain *c)
 	loop_work_add(vq->loop, &vq->flush_work);
 }
 
+void vq_count_error(struct vq *vq)
+{
+	vq_count_rare(vq, &vq->count.errors_request);
+}
+
+static void count_break(struct vq *vq)
+{
+	bool lost = gmem_poisoned(vq->mem) || vq_ledger_lost(vq) ||
+		    (vq->dirty && dirty_log_is_lost(vq->dirty));
+
+	vq_count_rare(vq, lost ? &vq->count.errors_memory : &vq->count.errors_ring);
+	vq_record_now(vq, VQ_EVENT_BREAK, vq->last_avail, 0);
+}
+
 void vq_break(struct vq *vq, const char *fmt, ...)
 {
 	va_list ap;
@@ -386,6 +515,7 @@ void vq_break(struct vq *vq, const char *fmt, ...)
 	if (vq->broken)
 		return;
 	vq->broken = true;
+	count_break(vq);
 	if (gmem_poisoned(vq->mem)) {
 		/* Zeros stand where the ring was: whatever the walk found is a consequence. */
 		snprintf(vq->reason, sizeof(vq->reason),
@@ -407,6 +537,7 @@ void vq_on_start(struct loop_post *post)
 	struct vq *vq = container_of(post, struct vq, start_post);
 	struct err err = { 0 };
 
+	vq_record_now(vq, VQ_EVENT_START, vq->last_avail, vq->num);
 	if (vq->dev->cls->queue_start && vq->dev->cls->queue_start(vq->dev, vq, &err) < 0) {
 		vq_break(vq, "%s", err.msg);
 		return;
@@ -431,6 +562,7 @@ void vq_on_start(struct loop_post *post)
  */
 static void finish_recovery(struct vq *vq)
 {
+	vq->batch_ns = 0;
 	while (!vq->broken && vq_ledger_pending(vq))
 		if (serve_one(vq) <= 0)
 			break;

@@ -46,8 +46,11 @@ void vq_publish(struct vq *vq)
 {
 	uint32_t seq = atomic_load_explicit(&vq->view_seq, memory_order_relaxed);
 	const uint64_t *count = (const uint64_t *)&vq->count;
-	size_t i;
+	size_t i, num = VQ_NUM_HOT_COUNTERS;
 
+	if (vq->rare_changed)
+		num = VQ_NUM_COUNTERS;
+	vq->rare_changed = false;
 	atomic_store_explicit(&vq->view_seq, seq + 1, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&vq->view[0],
@@ -56,13 +59,20 @@ void vq_publish(struct vq *vq)
 		memory_order_relaxed);
 	atomic_store_explicit(&vq->view[1],
 		(uint64_t)vq->signalled_used_valid | (uint64_t)(vq->ops && vq->ops->packed) << 1 |
-			(uint64_t)vq->dry << 2 | (uint64_t)vq->last_call << 3 |
-			(uint64_t)vq->packed.last_head << 16 | (uint64_t)vq->inuse << 32,
+			(uint64_t)vq->notify_on << 2 | (uint64_t)vq->polled << 3 |
+			(uint64_t)vq->dry << 4 | (uint64_t)vq->broken << 5 |
+			(uint64_t)vq->last_call << 6 | (uint64_t)vq->packed.last_head << 16 |
+			(uint64_t)vq->inuse << 32,
 		memory_order_relaxed);
-	if (vq->batch_ns)
-		atomic_store_explicit(&vq->view[2], vq->batch_ns, memory_order_relaxed);
-	for (i = 0; i < sizeof(vq->count) / 8; i++)
-		atomic_store_explicit(&vq->view[3 + i], count[i], memory_order_relaxed);
+	atomic_store_explicit(&vq->view[2], vq->pop_ns, memory_order_relaxed);
+	atomic_store_explicit(&vq->view[3], vq->complete_ns, memory_order_relaxed);
+	if (RINGSIDE_RECORDER) {
+		atomic_store_explicit(&vq->view[4], vq->kick_ns, memory_order_relaxed);
+		atomic_store_explicit(&vq->view[5], vq->call_ns, memory_order_relaxed);
+	}
+	for (i = 0; i < num; i++)
+		atomic_store_explicit(
+			&vq->view[VQ_VIEW_COUNTERS_AT + i], count[i], memory_order_relaxed);
 	vq_publish_fds(vq);
 	atomic_store_explicit(&vq->view_seq, seq + 2, memory_order_release);
 	if (atomic_load_explicit(&vq->used_seq, memory_order_relaxed) & 1)
@@ -128,11 +138,18 @@ static void unpack_view(const uint64_t *word, struct vq_view *ret)
 	ret->signalled_used = (uint16_t)(word[0] >> 48);
 	ret->signalled_used_valid = word[1] & 1;
 	ret->inuse = (uint32_t)(word[1] >> 32);
-	ret->progress_ns = word[2];
-	memcpy(&ret->counters, word + 3, sizeof(ret->counters));
+	ret->notify_on = word[1] >> 2 & 1;
+	ret->polled = word[1] >> 3 & 1;
+	ret->dry = word[1] >> 4 & 1;
+	ret->broken = word[1] >> 5 & 1;
+	ret->pop_ns = word[2];
+	ret->complete_ns = word[3];
+	ret->kick_ns = word[4];
+	ret->call_ns = word[5];
+	ret->progress_ns = MAX(ret->pop_ns, ret->complete_ns);
+	memcpy(&ret->counters, word + VQ_VIEW_COUNTERS_AT, sizeof(ret->counters));
 	ret->packed = word[1] >> 1 & 1;
-	ret->dry = word[1] >> 2 & 1;
-	ret->last_call = (enum vq_call_fate)(word[1] >> 3 & 3);
+	ret->last_call = (enum vq_call_fate)(word[1] >> 6 & 3);
 	ret->avail_wrap = ret->used_wrap = ret->has_last_head = false;
 	ret->last_head = 0;
 	if (ret->packed)
