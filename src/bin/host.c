@@ -178,18 +178,21 @@ static int open_own_monitor(struct host *host, struct err *err)
 	return 0;
 }
 
-static int open_monitors(struct host *host, struct err *err)
+/* @option: its name, and its values. */
+static int open_listed(struct host *host, const char *option, const struct cmd_list *list,
+	bool human, struct err *err)
 {
 	static const char suffix[] = ",read-only";
-	int r = open_own_monitor(host, err);
+	int r = 0;
 
-	for (size_t i = 0; !r && i < host->options.qmp.num; i++) {
-		_cleanup_free_ char *address = xstrdup(host->options.qmp.values[i]);
+	for (size_t i = 0; !r && i < list->num; i++) {
+		_cleanup_free_ char *address = xstrdup(list->values[i]);
 		size_t len = strlen(address), cut = sizeof(suffix) - 1;
 		bool read_only = len > cut && !strcmp(address + len - cut, suffix);
 		struct monitor_config config = monitor_config(host, read_only);
 		struct monitor *monitor = NULL;
 
+		config.human = human;
 		if (read_only)
 			address[len - cut] = '\0';
 		if (!strcmp(address, "stdio"))
@@ -197,11 +200,20 @@ static int open_monitors(struct host *host, struct err *err)
 		if (!r)
 			r = monitor_open(&config, address, &monitor, err);
 		if (r < 0)
-			err_prefix(err, r, "--qmp %s", host->options.qmp.values[i]);
+			err_prefix(err, r, "%s %s", option, list->values[i]);
 		else
 			add_monitor(host, monitor);
 	}
 	return r;
+}
+
+static int open_monitors(struct host *host, struct err *err)
+{
+	int r = open_own_monitor(host, err);
+
+	if (!r)
+		r = open_listed(host, "--qmp", &host->options.qmp, false, err);
+	return r ? r : open_listed(host, "--monitor", &host->options.monitor, true, err);
 }
 
 static int open_console(struct host *host, struct err *err)

@@ -47,6 +47,9 @@ static const struct cmd_option common_options[] = {
 		"given again: unix:PATH[,mode=MODE][,group=GROUP],\n"
 		"tcp:HOST:PORT (an empty HOST is loopback), stdio.\n"
 		"',read-only' behind it refuses all that changes something" },
+	{ "monitor", CMD_LIST, FIELD(monitor), "ADDRESS",
+		"a monitor for people, which only looks; may be given\n"
+		"again: unix:PATH[,mode=MODE][,group=GROUP], stdio" },
 	{ "read-only", CMD_FLAG, FIELD(read_only), NULL, "makes every monitor a read-only one" },
 	{ "ready-fd", CMD_STRING, FIELD(ready_fd_text), "N",
 		"write a newline to descriptor N and close it when\n"
@@ -199,6 +202,7 @@ int host_options_parse(
 void host_options_free(struct host_options *options)
 {
 	cmd_list_free(&options->qmp);
+	cmd_list_free(&options->monitor);
 	cmd_list_free(&options->objects);
 	cmd_list_free(&options->devices);
 }

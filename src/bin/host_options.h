@@ -14,7 +14,7 @@ enum host_kind { HOST_SERVE, HOST_RUN, HOST_RELAY };
 struct host_options {
 	/* As they were written. */
 	const char *name;
-	struct cmd_list qmp, objects, devices;
+	struct cmd_list qmp, monitor, objects, devices;
 	bool read_only;
 	const char *ready_fd_text;
 	const char *machine_name, *kernel, *initrd, *append, *memory_text, *console;

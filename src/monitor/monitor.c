@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/value.h"
+#include "monitor/hmp_session.h"
 #include "monitor/request.h"
 #include "monitor/session.h"
 
@@ -29,6 +30,7 @@ static struct monitor *new_monitor(const struct monitor_config *config)
 	struct monitor *m = xnew(struct monitor);
 
 	m->config = *config;
+	m->protocol = config->human ? &hmp_protocol : &request_protocol;
 	m->handlers = *config->handlers;
 	request_own_handlers(&m->handlers);
 	m->listener = (struct listener)LISTENER_INIT;
@@ -186,11 +188,11 @@ int monitor_open(const struct monitor_config *config, const char *address, struc
 		r = parse_unix(address + 5, &opts, &tree, err);
 		if (r == 0)
 			r = listen_unix(&listener, &opts, err);
-	} else if (strncmp(address, "tcp:", 4) == 0) {
+	} else if (strncmp(address, "tcp:", 4) == 0 && !config->human) {
 		r = listen_tcp(&listener, address + 4, err);
 	} else {
-		r = err_set(err, -EINVAL,
-			"monitor address '%s' is none of unix:PATH, tcp:HOST:PORT, stdio", address);
+		r = err_set(err, -EINVAL, "monitor address '%s' is none of unix:PATH,%s stdio",
+			address, config->human ? "" : " tcp:HOST:PORT,");
 	}
 	if (r < 0)
 		return r;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The QMP server: several clients at once, each with its greeting, its negotiation and its
- * requests, which run in order and one at a time. Everything runs on the main loop. The commands
- * themselves are the handlers' business; qmp_capabilities, query-version, query-commands and
- * query-qmp-schema are the monitor's own.
+ * The monitor's server: several clients at once, each with its greeting, its negotiation and its
+ * requests, which run in order and one at a time. It speaks QMP, or to people. Everything runs on
+ * the main loop. The commands themselves are the handlers' business; qmp_capabilities,
+ * query-version, query-commands and query-qmp-schema are the monitor's own.
  */
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
@@ -31,6 +31,8 @@ struct monitor_config {
 	void *ctx;
 	/* Refuse every command that changes something. */
 	bool read_only;
+	/* Speak the human monitor's language (monitor/hmp.h) instead of QMP; not on tcp. */
+	bool human;
 };
 
 /*

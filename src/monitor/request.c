@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/value.h"
+#include "monitor/hmp.h"
 #include "qapi/introspect.h"
 
 /* The version of QEMU whose interface this is. */
@@ -118,7 +119,7 @@ static int find_command(struct session *s, const char *name, const struct qapi_c
 	return 0;
 }
 
-void request_refuse(struct session *s, const struct err *err)
+static void refuse(struct session *s, const struct err *err)
 {
 	static struct log_limit limit;
 	struct qapi_error error = { .class = QAPI_GENERIC_ERROR, .err = *err };
@@ -133,7 +134,7 @@ void request_refuse(struct session *s, const struct err *err)
 	}
 }
 
-void request_run(struct session *s, const char *text, size_t len)
+static void run(struct session *s, const char *text, size_t len)
 {
 	_cleanup_value_ struct json_object *json = NULL;
 	const struct qapi_command *command = NULL;
@@ -142,7 +143,7 @@ void request_run(struct session *s, const char *text, size_t len)
 	struct qapi_call *call;
 
 	if (value_parse_json(text, len, &json, &error.err) < 0) {
-		request_refuse(s, &error.err);
+		refuse(s, &error.err);
 		return;
 	}
 	if (read_request(s, json, &request, &error) < 0 ||
@@ -183,17 +184,36 @@ static struct VersionInfo *version(void)
 	return v;
 }
 
-struct json_object *request_greeting(void)
+static void greet(struct session *s)
 {
-	struct json_object *greeting = json_object_new_object(), *qmp = json_object_new_object();
+	_cleanup_value_ struct json_object *greeting = json_object_new_object();
+	struct json_object *qmp = json_object_new_object();
 	struct VersionInfo *v = version();
 
 	json_object_object_add(qmp, "version", qapi_to_json_VersionInfo(v));
 	json_object_object_add(qmp, "capabilities", json_object_new_array());
 	json_object_object_add(greeting, "QMP", qmp);
 	qapi_free_VersionInfo(v);
-	return greeting;
+	session_send(s, greeting);
 }
+
+static size_t feed(struct session *s, const char *bytes, size_t len)
+{
+	struct err err = { { 0 } };
+	size_t used;
+
+	switch (framer_feed(&s->framer, bytes, len, &used, &err)) {
+	case FRAMER_TEXT:
+		run(s, s->framer.text, s->framer.len);
+		framer_next(&s->framer);
+		break;
+	case FRAMER_BAD: refuse(s, &err); break;
+	case FRAMER_MORE: break;
+	}
+	return used;
+}
+
+const struct session_protocol request_protocol = { .greet = greet, .feed = feed };
 
 static int own_query_version(_unused_ struct qapi_call *call, struct VersionInfo **ret,
 	_unused_ struct qapi_error *error)
@@ -232,10 +252,21 @@ static int own_query_qmp_schema(_unused_ struct qapi_call *call, struct json_obj
 	return *ret ? 0 : -ENOMEM;
 }
 
+static int own_human_monitor_command(struct qapi_call *call, const char *command_line,
+	_unused_ bool has_cpu_index, _unused_ int64_t cpu_index, char **ret,
+	_unused_ struct qapi_error *error)
+{
+	struct session *s = call->opaque;
+
+	*ret = hmp_run(&s->monitor->handlers, call->ctx, command_line);
+	return 0;
+}
+
 void request_own_handlers(struct qapi_handlers *handlers)
 {
 	handlers->qmp_capabilities = own_qmp_capabilities;
 	handlers->query_version = own_query_version;
 	handlers->query_commands = own_query_commands;
 	handlers->query_qmp_schema = own_query_qmp_schema;
+	handlers->human_monitor_command = own_human_monitor_command;
 }

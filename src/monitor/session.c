@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/value.h"
-#include "monitor/request.h"
+#include "monitor/hmp_session.h"
 
 static size_t waiting(const struct session *s)
 {
@@ -144,7 +144,14 @@ void session_send(struct session *s, struct json_object *message)
 		return;
 	text = value_to_text(message, &len);
 	append(s, text, len);
-	append(s, "\r\n", 2);
+	session_send_text(s, "\r\n", 2);
+}
+
+void session_send_text(struct session *s, const char *text, size_t len)
+{
+	if (s->dead)
+		return;
+	append(s, text, len);
 	flush(s);
 	if (waiting(s) > MONITOR_MAX_OUTPUT_BYTES)
 		drop(s, "does not read what it is sent");
@@ -154,20 +161,9 @@ void session_send(struct session *s, struct json_object *message)
 /* Answers what was read, until a request stays under way or nothing is left. */
 static void process(struct session *s)
 {
-	while (!s->dead && !is_paused(s) && s->input_at < s->input_len) {
-		struct err err = { { 0 } };
-		size_t used;
-		enum framer_result r = framer_feed(&s->framer, s->input + s->input_at,
-			s->input_len - s->input_at, &used, &err);
-
-		s->input_at += used;
-		if (r == FRAMER_TEXT) {
-			request_run(s, s->framer.text, s->framer.len);
-			framer_next(&s->framer);
-		} else if (r == FRAMER_BAD) {
-			request_refuse(s, &err);
-		}
-	}
+	while (!s->dead && !is_paused(s) && s->input_at < s->input_len)
+		s->input_at += s->monitor->protocol->feed(
+			s, s->input + s->input_at, s->input_len - s->input_at);
 }
 
 static void on_readable(struct loop_fd *node, _unused_ uint32_t revents)
@@ -227,7 +223,6 @@ void session_continue(struct session *s)
 int session_new(struct monitor *monitor, int *in_fd, int *out_fd, struct err *err)
 {
 	struct session *s = xnew(struct session);
-	_cleanup_value_ struct json_object *greeting = NULL;
 	struct stat st;
 	int r;
 
@@ -245,8 +240,7 @@ int session_new(struct monitor *monitor, int *in_fd, int *out_fd, struct err *er
 		session_free(s);
 		return r;
 	}
-	greeting = request_greeting();
-	session_send(s, greeting);
+	monitor->protocol->greet(s);
 	return 0;
 }
 
@@ -267,6 +261,7 @@ void session_free(struct session *s)
 	close_fd(&s->out.fd);
 	json_object_put(s->id);
 	framer_deinit(&s->framer);
+	hmp_session_line_free(s->line);
 	free(s->output);
 	free(s);
 }

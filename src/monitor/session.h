@@ -12,6 +12,15 @@
 /* Bytes that are read at once. */
 #define SESSION_READ_BYTES 16384
 
+struct session;
+
+/* What a monitor speaks. */
+struct session_protocol {
+	void (*greet)(struct session *session);
+	/* Takes some of the @len bytes that came, at least one, and answers what they complete. */
+	size_t (*feed)(struct session *session, const char *bytes, size_t len);
+};
+
 struct session {
 	struct session *next;
 	struct monitor *monitor;
@@ -28,7 +37,8 @@ struct session {
 	struct loop_work work;
 	struct loop_timer stall;
 
-	struct framer framer;
+	struct framer framer; /* QMP's text at hand */
+	struct hmp_line *line; /* the human monitor's, owned */
 	char input[SESSION_READ_BYTES];
 	size_t input_at, input_len;
 
@@ -46,7 +56,8 @@ struct session {
 /* The parts of a monitor that sessions use. */
 struct monitor {
 	struct monitor_config config;
-	/* The config's, with the monitor's own four. */
+	const struct session_protocol *protocol;
+	/* The config's, with the monitor's own. */
 	struct qapi_handlers handlers;
 	struct session *sessions;
 	unsigned int num_sessions;
@@ -59,13 +70,15 @@ struct monitor {
 	bool is_tcp;
 };
 
-/* Takes the descriptors over and sends the greeting. */
+/* Takes the descriptors over and greets the client. */
 int session_new(struct monitor *monitor, int *in_fd, int *out_fd, struct err *err);
 void session_free(struct session *session);
 /* No more input and output; freed when the loop comes round. */
 void session_kill(struct session *session);
 /* Queues one line; the client is dropped where too much waits. */
 void session_send(struct session *session, struct json_object *message);
+/* The same with bytes as they are. */
+void session_send_text(struct session *session, const char *text, size_t len);
 /* The request at hand is answered; goes on with the next one when the loop comes round. */
 void session_continue(struct session *session);
 

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from lib import contract, shape
+from lib import contract, hmp, shape
 from lib.guest_qemu import GuestQemu, vhost_user_blk, vhost_user_rng
 from lib.guest_uml import GuestUml
 from lib.process import wait_until
@@ -149,6 +149,14 @@ def own_devices(folder):
             "-device", "virtconsole,chardev=c0"]
 
 
+def check_people(qmp, device, queues, *, no_bus, whats=("queue-status",)):
+    """The monitor for people says what QMP says, in QEMU's layout, on QEMU and here."""
+    hmp.check(qmp, path_of(device), "status", no_bus)
+    for queue in queues:
+        for what in whats:
+            hmp.check(qmp, path_of(device), what, queue=queue)
+
+
 def waiting_read(guest):
     guest.check("(dd if=/dev/vda of=/dev/null bs=4k count=2 iflag=direct; touch /tmp/read) "
                 ">/dev/null 2>&1 &")
@@ -185,8 +193,11 @@ def theirs(tmp_path_factory):
             for device in NAMES:
                 guest.check(LOAD[device])
             seen.running = {device: ask(guest.qmp, device) for device in NAMES}
+            for device in NAMES:
+                check_people(guest.qmp, device, QUEUES[device][:-1], no_bus="(null)")
             # A receive buffer waits for the device: nothing stale is walked.
             seen.running["serial0"]["element"] = ask_element(guest.qmp, "serial0", 0)
+            hmp.check(guest.qmp, path_of("serial0"), "queue-element", queue=0)
             # A table of a request in flight cannot change under QEMU either.
             for name in ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"):
                 limits[name] = 512 if name == "bps" else 0
@@ -224,6 +235,11 @@ def ours(tmp_path_factory):
                 (uml if device == "serial0" else guest).check(LOAD[device])
             seen.running = {device: ask(qmp, device) for device in NAMES}
             seen.running["serial0"]["element"] = ask_element(qmp, "serial0", 0)
+            for device in NAMES:
+                check_people(qmp, device, QUEUES[device][:-1], no_bus="(none)",
+                             whats=("queue-status", "queue-element"))
+            # QEMU drives ours, a vhost device to it: the layout of one, which our relay has too.
+            check_people(guest.qmp, "disk0", [0], no_bus="(null)", whats=["vhost-queue-status"])
             qmp.command("stop")
             before = queue_status(qmp, "disk0", 0)["last-avail-idx"]
             waiting_read(guest)

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from lib import hmp
 from lib.contract import check
 from lib.look import flag_names, queue_of, status_of
 from lib.memory import Memory
@@ -106,6 +107,18 @@ def stand_in(ends, memory, ring_features=0):
     for _ in range(2):
         for fd in back.recv()[3]:
             os.close(fd)
+
+
+def test_the_monitor_for_people(disk):
+    """QEMU's layout, and what it leaves out where nobody knows."""
+    host, _ = disk
+    with Front(host.socket("r0"), queues=2) as front, host.qmp() as qmp:
+        Blk(front).write(0, b"x" * 512)
+        assert hmp.check(qmp, R0, "status")["vhost-dev"]
+        for queue in 0, 1:
+            hmp.check(qmp, R0, "queue-status", queue=queue)
+            hmp.check(qmp, R0, "vhost-queue-status", queue=queue)
+        hmp.check(qmp, R0, "queue-element", queue=0)
 
 
 def test_an_index_that_nobody_knows_is_absent(host, listener):

@@ -133,8 +133,9 @@ static void test_own_commands(void **state)
 	open_pair(f, false);
 	negotiate(f);
 	assert_string_equal(say(f, "{'execute':'query-commands'}"),
-		"{\"return\": [{\"name\": \"cont\"}, {\"name\": \"qmp_capabilities\"}, {\"name\": "
-		"\"query-commands\"}, {\"name\": \"query-name\"}, {\"name\": "
+		"{\"return\": [{\"name\": \"cont\"}, {\"name\": \"human-monitor-command\"}, "
+		"{\"name\": \"qmp_capabilities\"}, {\"name\": \"query-commands\"}, {\"name\": "
+		"\"query-name\"}, {\"name\": "
 		"\"query-qmp-schema\"}, {\"name\": \"query-version\"}, {\"name\": \"stop\"}, "
 		"{\"name\": \"x-query-virtio-status\"}]}\r\n");
 	assert_non_null(strstr(say(f, "{'execute':'query-version'}"), "\"major\": 9"));
