@@ -2,13 +2,13 @@
 """`ringside drive --device net` against DPDK's vhost library: split and packed rings, in-order use
 of buffers, mergeable receive buffers."""
 import json
-import pathlib
 import shutil
 
 import pytest
 
 from lib.process import Process, wait_until
 from lib.ringside import Folder, tool
+from lib.testpmd import listens
 
 WAYS = (
     ("--poll",),
@@ -19,20 +19,11 @@ WAYS = (
 )
 
 
-def listens(socket):
-    """Asked of the kernel: to connect would be a visit."""
-    for line in pathlib.Path("/proc/net/unix").read_text().splitlines():
-        words = line.split()
-        if words[-1] == str(socket) and words[3] == "00010000":
-            return True
-    return False
-
-
 @pytest.fixture(scope="module", params=("rxonly", "txonly"))
 def testpmd(request):
     program = shutil.which("dpdk-testpmd")
     if not program:
-        pytest.skip("dpdk-testpmd is not installed")
+        pytest.skip("dpdk-testpmd is missing: package dpdk-dev is not installed")
     folder = Folder()
     socket = folder.path / "net.sock"
     try:

@@ -30,13 +30,17 @@ def vhost_queue(qmp, device, queue):
     return qmp.command("x-query-virtio-vhost-queue-status", path=path_of(device), queue=queue)
 
 
-def is_packed(status):
-    return "VIRTIO_F_RING_PACKED" in identifiers(status["guest-features"]["transports"])
+def has(status, feature):
+    """Whether a transport's or a ring's feature was agreed upon."""
+    return feature in identifiers(status["guest-features"]["transports"])
 
 
-def sizes(num, packed):
-    """Of descriptors, driver and device area: virtio 1.3, "Virtqueues"."""
-    return (16 * num, 4, 4) if packed else (16 * num, 6 + 2 * num, 6 + 8 * num)
+def sizes(num, packed, event_idx):
+    """Of descriptors, driver and device area, as a vhost back-end is given them."""
+    if packed:
+        return 16 * num, 4, 4
+    event = 2 if event_idx else 0
+    return 16 * num, 4 + 2 * num + event, 4 + 8 * num + event
 
 
 def _element(qmp, device, queue, packed):
@@ -58,7 +62,7 @@ def all_five(qmp, device, queues):
     assert {"DRIVER_OK", "FEATURES_OK"} <= flag_names(status)
     assert status["vhost-dev"]["n-mem-sections"] >= 1
     assert status["num-vqs"] > max(queues)
-    packed, used = is_packed(status), {}
+    packed, used = has(status, "VIRTIO_F_RING_PACKED"), {}
     for number in queues:
         queue, vhost = queue_of(qmp, device, number), vhost_queue(qmp, device, number)
         check(queue, "VirtQueueStatus")
@@ -67,7 +71,7 @@ def all_five(qmp, device, queues):
         for area in ("desc", "avail", "used"):
             assert vhost[f"{area}-phys"] == queue[f"vring-{area}"] and vhost[area], (number, area)
         assert (vhost["desc-size"], vhost["avail-size"], vhost["used-size"]) == \
-            sizes(vhost["num"], packed)
+            sizes(vhost["num"], packed, has(status, "VIRTIO_RING_F_EVENT_IDX"))
         assert vhost["kick"] > 2 and vhost["call"] > 2
         element = _element(qmp, device, number, packed)
         if element:

@@ -67,10 +67,12 @@ def transcript(qmp, path=R0, **how):
 
 
 def wakeups(pid):
-    """How often the main thread went to sleep, once it has: its last answer may be here before."""
-    def status():
-        with open(f"/proc/{pid}/task/{pid}/status") as file:
-            return dict(line.split(":\t", 1) for line in file if ":\t" in line)
+    """How often its threads went to sleep, once they have: the last answer may be here before."""
+    def tasks():
+        found = [dict(line.split(":\t", 1) for line in path.read_text().splitlines()
+                      if ":\t" in line)
+                 for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
+        return found if all(task["State"].startswith("S") for task in found) else None
 
-    wait_until(lambda: status()["State"].startswith("S"), "the relay's rest")
-    return int(status()["voluntary_ctxt_switches"])
+    return sum(int(task["voluntary_ctxt_switches"])
+               for task in wait_until(tasks, "the relay's rest"))

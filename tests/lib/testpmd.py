@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DPDK's testpmd, on either side of a vhost-user socket.
+
+    with vhost_net(socket, "rxonly", pairs=2) as back, virtio_user(socket, "txonly") as front:
+        back.packets()          # (received, sent) so far
+        front.stop(); front.quit()
+"""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from lib.process import Process, wait_until
+from lib.ringside import Folder
+
+
+def listens(socket):
+    """Asked of the kernel: to connect would be a visit."""
+    for line in pathlib.Path("/proc/net/unix").read_text().splitlines():
+        words = line.split()
+        if words[-1] == str(socket) and words[3] == "00010000":
+            return True
+    return False
+
+
+def _core(number):
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[number % len(cores)]
+
+
+class Testpmd:
+    """Forwards packets by itself as long as it runs, and answers on its console."""
+
+    __test__ = False
+
+    def __init__(self, core, device, mode, pairs, *more):
+        program = shutil.which("dpdk-testpmd")
+        if not program:
+            pytest.skip("dpdk-testpmd is missing: package dpdk-dev is not installed")
+        self.folder = Folder()
+        # Its standard output is buffered unless it is a terminal.
+        self.process = Process(
+            ["stdbuf", "-oL", program, "--lcores", f"0@{core},1@{core}", "--no-huge", "-m", "256",
+             "--no-pci", "--file-prefix", f"rs{self.folder.path.name}", "--vdev", device, *more,
+             "--", "-i", "--auto-start", f"--forward-mode={mode}", "--total-num-mbufs=4096",
+             f"--rxq={pairs}", f"--txq={pairs}"], env={"XDG_RUNTIME_DIR": str(self.folder.path)})
+        self._seen = 0
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.kill()
+        self.folder.remove()
+
+    def wait_ready(self, condition=lambda: True):
+        """Until its console asks for commands; skips where DPDK does not run on this machine."""
+        wait_until(lambda: "testpmd> " in self.process.text or not self.process.running(),
+                   "testpmd's prompt")
+        if not self.process.running():
+            pytest.skip(f"dpdk-testpmd does not run here: {self.process.text[-300:]}")
+        wait_until(condition, "its socket")
+        return self
+
+    def ask(self, command, pattern):
+        """What a command prints, up to and with a pattern that only its answer has."""
+        self.process.write(f"{command}\n".encode())
+        match = self.process.expect(pattern, self._seen)
+        self._seen = match.end()
+        return match
+
+    def packets(self):
+        """(received, sent) since its start."""
+        match = self.ask("show port stats 0", rb"RX-packets: (\d+).*?TX-packets: (\d+).*?Tx-bps")
+        return int(match[1]), int(match[2])
+
+    def rate(self, received, seconds):
+        """Packets a second, received or sent, over so many seconds."""
+        first, start = self.packets()[not received], time.monotonic()
+        time.sleep(seconds)
+        return (self.packets()[not received] - first) / (time.monotonic() - start)
+
+    def stop(self):
+        """No packet is forwarded any more; of several queue pairs (received, sent) each."""
+        match = self.ask("stop", rb"Telling cores to stop(.*?)Accumulated.*?Done\.")
+        return [(int(rx), int(tx)) for rx, tx in
+                re.findall(rb"-> TX Port=.*?RX-packets: (\d+) +TX-packets: (\d+)", match[1], re.S)]
+
+    def start(self):
+        self.ask("start", rb"packet forwarding - ports=")
+
+    def quit(self):
+        """Its exit status."""
+        self.process.write(b"quit\n")
+        return self.process.wait()
+
+    def crash(self):
+        self.process.signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def vhost_net(socket, mode, pairs=1):
+    """A back-end that listens."""
+    made = Testpmd(_core(0), f"net_vhost0,iface={socket},queues={pairs}", mode, pairs)
+    try:
+        return made.wait_ready(lambda: listens(socket))
+    except BaseException:
+        made.__exit__()
+        raise
+
+
+def virtio_user(socket, mode, pairs=1, options=""):
+    """A front-end and its driver. options: those of DPDK's net_virtio_user, ",packed_vq=1"."""
+    made = Testpmd(_core(1), f"net_virtio_user0,path={socket},queues={pairs},queue_size=1024"
+                   f"{options}", mode, pairs, "--single-file-segments")
+    try:
+        return made.wait_ready()
+    except BaseException:
+        made.__exit__()
+        raise
