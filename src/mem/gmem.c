@@ -305,6 +305,38 @@ int gmem_peek(const struct gmem *mem, uint64_t gpa, void *dst, size_t len)
 	return 0;
 }
 
+/* The whole pages of a piece that lies in one region. */
+static int discard_piece(const struct gmem_region *region, uint64_t gpa, uint64_t len)
+{
+	size_t page = atomic_load_explicit(&region->guard->page_bytes, memory_order_relaxed);
+	size_t at =
+		(size_t)(gpa - region->desc.gpa) + (size_t)(region->host - (uint8_t *)region->map);
+	size_t first = (at + page - 1) / page * page, end = (at + (size_t)len) / page * page;
+
+	if (first >= end)
+		return 0;
+	return madvise((uint8_t *)region->map + first, end - first, MADV_REMOVE) < 0 ? -errno : 0;
+}
+
+int gmem_discard(const struct gmem *mem, uint64_t gpa, uint64_t len)
+{
+	int r, result = 0;
+
+	if (!gmem_covers(mem, gpa, len))
+		return -EFAULT;
+	while (len) {
+		const struct gmem_region *region = gmem_find(mem, gpa);
+		uint64_t n = MIN(len, region->desc.size - (gpa - region->desc.gpa));
+
+		r = discard_piece(region, gpa, n);
+		if (r < 0)
+			result = r;
+		gpa += n;
+		len -= n;
+	}
+	return result;
+}
+
 bool gmem_user_to_gpa(const struct gmem *mem, uint64_t addr, uint64_t len, uint64_t *ret)
 {
 	unsigned int i;

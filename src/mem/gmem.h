@@ -79,6 +79,12 @@ void *gmem_ptr(const struct gmem *mem, uint64_t gpa, uint64_t len);
  * were written; -EFAULT where a byte lies outside every region, -ENOBUFS where @max is too small.
  */
 int gmem_iov(const struct gmem *mem, uint64_t gpa, uint64_t len, struct iovec *iov, int max);
+/*
+ * Gives the whole pages within [gpa, gpa + len) back to the host; they read as zeros from then on.
+ * -EFAULT, and nothing done, where a byte lies outside every region; else 0, or the -errno of the
+ * last piece that the kernel refused (a file without holes, part of a huge page).
+ */
+int gmem_discard(const struct gmem *mem, uint64_t gpa, uint64_t len);
 /* Does every byte of [gpa, gpa + len) lie in some region? */
 bool gmem_covers(const struct gmem *mem, uint64_t gpa, uint64_t len);
 /* Copies @len bytes across regions; false (and @dst partly written) where a byte lies outside. */

@@ -88,6 +88,12 @@ void chain_wrote(struct chain *c, uint64_t len);
  */
 void chain_touched(struct chain *c, uint64_t len);
 
+/*
+ * Gives the guest's whole pages in the writable part back to the host: they read as zeros from then
+ * on. 0, or the -errno of the last piece that the kernel refused. Moves no cursor.
+ */
+int chain_discard(struct chain *c);
+
 /* Copies @len bytes into a list of pieces that chain_cut_tail() gave of @c. */
 void chain_fill(struct chain *c, const struct iovec *iov, int num_iov, const void *src, size_t len);
 

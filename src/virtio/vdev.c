@@ -433,12 +433,23 @@ void vdev_get_config(struct vdev *dev, void *config)
 		dev->cls->get_config(dev, config);
 }
 
+uint64_t vdev_mem_bytes(const struct vdev *dev)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; dev->mem && i < dev->mem->num_regions; i++)
+		bytes += dev->mem->regions[i]->desc.size;
+	return bytes;
+}
+
 bool vdev_set_config(struct vdev *dev, size_t offset, const void *bytes, size_t len)
 {
 	if (!range_inside(offset, len, dev->cls->config_bytes))
 		return false;
 	if (dev->cls->set_config)
 		dev->cls->set_config(dev, offset, bytes, len);
+	if (listener && listener->config_written)
+		listener->config_written(dev);
 	return true;
 }
 

@@ -112,6 +112,7 @@ struct vdev_transport_ops {
 struct vdev_listener {
 	void (*broken)(struct vdev *dev); /* dev->broken_reason says why */
 	void (*status_changed)(struct vdev *dev); /* any change of dev->status */
+	void (*config_written)(struct vdev *dev); /* the driver wrote its configuration space */
 };
 
 /* Waits until every queue of a device, or one of them, is idle. The node is the caller's until fn()
@@ -220,6 +221,8 @@ void vdev_derive_status(struct vdev *dev, uint8_t set, uint8_t clear);
 /* A ring feature that both sides know: acked, and one that the core implements. */
 bool vdev_ring_feature(const struct vdev *dev, unsigned int bit);
 
+/* How much memory the guest has, by the table at hand; 0: none was handed over. */
+uint64_t vdev_mem_bytes(const struct vdev *dev);
 /* Swaps the memory table (a reference is taken). All queues are idle. */
 void vdev_set_mem(struct vdev *dev, struct gmem *mem);
 

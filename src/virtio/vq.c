@@ -353,10 +353,18 @@ void vq_set_err_fd(struct vq *vq, int *fd)
 	vq->err_fd = take_fd(fd);
 }
 
-void vq_kick(struct vq *vq)
+void vq_look_again(struct vq *vq)
 {
 	if (vq->state == VQ_RUNNING && !atomic_exchange(&vq->kick_posted, true))
 		loop_post(vq->loop, &vq->kick_post);
+}
+
+void vq_kick(struct vq *vq)
+{
+	if (vq->state != VQ_RUNNING)
+		return;
+	atomic_store(&vq->kick_told, true);
+	vq_look_again(vq);
 }
 
 void vq_set_call_by_message(struct vq *vq, bool on)

@@ -180,6 +180,7 @@ struct vq {
 	 */
 	struct loop_post kick_post, call_post;
 	_Atomic bool kick_posted, call_posted;
+	_Atomic bool kick_told; /* kick_post stands for a kick, and not for a look alone */
 	_Atomic bool call_by_message; /* without call_fd, vdev_transport_ops.call is called */
 	void (*stopped_fn)(struct vq *vq); /* vdev's: the queue is idle now. Main loop */
 	void (*broken_fn)(struct vq *vq); /* vdev's: reason[] says why. Main loop */
@@ -339,6 +340,11 @@ void vq_set_err_fd(struct vq *vq, int *fd);
  */
 void vq_kick(struct vq *vq);
 /*
+ * Main loop, any state: what the device would say to the chain that waits has changed; its loop
+ * shows it to serve() once more. No kick is counted.
+ */
+void vq_look_again(struct vq *vq);
+/*
  * Main loop, any state: interrupts of a queue without a call descriptor go to the transport, or
  * nowhere.
  */
@@ -355,6 +361,11 @@ int vq_another(struct vq *vq, struct chain **ret);
 /* Serving loop, for devices. @c was held; it is answered with c->written. The device lets go of it.
  */
 void vq_complete(struct vq *vq, struct chain *c);
+/*
+ * Serving loop: gives the guest's whole pages within [gpa, gpa + len) back to the host (gmem.h,
+ * gmem_discard()), and marks what reads differently now.
+ */
+int vq_discard(struct vq *vq, uint64_t gpa, uint64_t len);
 /* Serving loop: what made serve() say SERVE_RETRY has passed. Harmless otherwise. */
 void vq_resume(struct vq *vq);
 /* Serving loop, for devices: a request is answered with an error status. */

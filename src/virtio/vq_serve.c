@@ -436,7 +436,8 @@ void vq_on_kick_post(struct loop_post *post)
 	atomic_store(&vq->kick_posted, false);
 	if (vq->stopping)
 		return;
-	note_kick(vq);
+	if (atomic_exchange(&vq->kick_told, false))
+		note_kick(vq);
 	loop_work_cancel(vq->loop, &vq->run_work);
 	vq_run(vq);
 }
