@@ -61,6 +61,8 @@ static void print_message(const struct show *show, struct json_object *message, 
 	if (get(message, "latency-ns"))
 		text_print(&show->out, TEXT_DIM, " (answered in %.1f us)",
 			(double)number(message, "latency-ns") / USEC);
+	if (is_true(message, "own"))
+		text_print(&show->out, TEXT_DIM, " own");
 	if (is_true(message, "malformed"))
 		text_print(&show->out, TEXT_BAD, " malformed");
 	text_line(&show->out, TEXT_PLAIN, "%s", "");

@@ -267,6 +267,7 @@ static struct VhostUserMessage *message_new(const struct transcript_entry *e)
 	m->descriptors = e->num_fds;
 	m->is_reply = transcript_is_reply(e);
 	m->malformed = e->malformed;
+	m->own = e->own;
 	m->has_reply = m->has_latency_ns = e->reply != 0;
 	m->reply = e->reply;
 	m->latency_ns = e->latency_ns;

@@ -27,6 +27,7 @@ struct transcript_entry {
 	uint32_t connection; /* counts the front-ends, from 1 */
 	enum transcript_channel channel;
 	bool from_backend;
+	bool own; /* the relay's: said by itself, or said to it and not passed on */
 	bool malformed; /* it passed, but no state was concluded from it */
 	struct vhu_header header;
 	unsigned int num_fds;

@@ -6,6 +6,7 @@
  */
 #include "vhost/pump.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -37,9 +38,14 @@ static unsigned int index_of(const struct pump_end *end)
 	return (unsigned int)(end - end->pump->end);
 }
 
+static bool is_alone(const struct pump_end *end)
+{
+	return end->pump->alone && index_of(end) == PUMP_BACK;
+}
+
 static bool has_queue(const struct pump_end *end)
 {
-	return end->sock.out_head && !end->deaf;
+	return end->sock.out_head && !end->deaf && !is_alone(end);
 }
 
 static void end_it(struct pump_end *end, const char *why)
@@ -86,10 +92,16 @@ static void pass_on(struct pump_end *end)
 {
 	struct pump_end *to = other_of(end);
 	struct usock *us = &end->sock;
-	int r;
+	enum pump_verdict verdict = end->pump->ops->message(end->pump, index_of(end));
+	int r = 0;
 
-	end->pump->ops->message(end->pump, index_of(end));
-	r = usock_send(&to->sock, us->header, us->payload, us->payload_bytes, us->fds, us->num_fds);
+	end->parked = verdict == PUMP_WAIT;
+	if (end->parked)
+		return;
+	assert(verdict == PUMP_DROP || !is_alone(to));
+	if (verdict == PUMP_PASS)
+		r = usock_send(&to->sock, us->header, us->payload, us->payload_bytes, us->fds,
+			us->num_fds);
 	/* Its own last words may still be on their way to the other. */
 	if (r < 0)
 		to->deaf = true;
@@ -100,7 +112,8 @@ static bool may_read(struct pump_end *end)
 {
 	struct pump_end *to = other_of(end);
 
-	if (end->ended || has_queue(to) || to->ended)
+	if (end->ended || end->pump->is_over || end->parked || is_alone(end) || has_queue(to) ||
+		to->ended)
 		return false;
 	/* With nobody to deliver to it is not read; it hears of that when the other has ended. */
 	return !to->deaf;
@@ -140,8 +153,11 @@ static bool watch(struct pump_end *end, struct err *err)
 {
 	uint32_t events = (may_read(end) ? EPOLLIN : 0) | (has_queue(end) ? EPOLLOUT : 0);
 
+	/* Whose message waits for us may lose patience. */
+	if (end->parked)
+		events |= EPOLLRDHUP;
 	/* With no event wanted a hang-up would still be told, again and again. */
-	if (!events)
+	if (!events || is_alone(end))
 		loop_fd_del(&end->node);
 	else if (end->node.loop)
 		loop_fd_events(&end->node, events);
@@ -159,6 +175,38 @@ static void finish(struct pump *pump)
 	pump->ops->closed(pump, pump->ended_by, why[0] ? why : NULL);
 }
 
+static void close_end(struct pump_end *end)
+{
+	loop_fd_del(&end->node);
+	usock_deinit(&end->sock);
+	end->ended = end->deaf = end->parked = false;
+}
+
+void pump_detach(struct pump *pump)
+{
+	pump->alone = true;
+	pump->why[0] = 0;
+	close_end(&pump->end[PUMP_BACK]);
+}
+
+/* Only the back end has gone, and the front end stays. */
+static bool goes_on_alone(struct pump *pump)
+{
+	const struct pump_end *front = &pump->end[PUMP_FRONT];
+	char why[sizeof(pump->why)];
+
+	if (pump->is_over || front->ended || front->deaf || !pump->end[PUMP_BACK].ended ||
+		!pump->ops->lost)
+		return false;
+	memcpy(why, pump->why, sizeof(why));
+	pump_detach(pump);
+	if (pump->ops->lost(pump, why[0] ? why : NULL))
+		return true;
+	pump->ended_by = PUMP_BACK;
+	memcpy(pump->why, why, sizeof(why));
+	return false;
+}
+
 /* After each change; last, for the pump may be gone after it. */
 static void settle(struct pump *pump)
 {
@@ -168,7 +216,7 @@ static void settle(struct pump *pump)
 	for (int i = 0; i < 2; i++)
 		if (pump->end[i].deaf)
 			read_end(&pump->end[i]);
-	if (is_over(pump)) {
+	if (pump->is_over || (is_over(pump) && !goes_on_alone(pump))) {
 		finish(pump);
 		return;
 	}
@@ -180,13 +228,57 @@ static void settle(struct pump *pump)
 	finish(pump);
 }
 
-static void on_ready(struct loop_fd *node, _unused_ uint32_t revents)
+static void on_ready(struct loop_fd *node, uint32_t revents)
 {
 	struct pump_end *end = container_of(node, struct pump_end, node);
 
+	if (end->parked && (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+		end_it(end, "");
 	flush_end(end);
 	read_end(end);
 	settle(end->pump);
+}
+
+static void on_again(struct loop_work *work)
+{
+	struct pump *pump = container_of(work, struct pump, again);
+
+	for (int i = 0; i < 2; i++) {
+		struct pump_end *end = &pump->end[i];
+
+		if (end->parked && !pump->is_over) {
+			end->parked = false;
+			pass_on(end);
+		}
+		read_end(end);
+	}
+	settle(pump);
+}
+
+void pump_resume(struct pump *pump)
+{
+	loop_work_add(pump->loop, &pump->again);
+}
+
+void pump_end(struct pump *pump, unsigned int from, const char *why)
+{
+	end_it(&pump->end[from], why);
+	/* Whoever sees to the back end's going has said that it is over. */
+	pump->is_over = true;
+	pump_resume(pump);
+}
+
+void pump_say(struct pump *pump, unsigned int to, const struct vhu_header *header,
+	const void *payload, const int *fds, unsigned int num_fds)
+{
+	struct pump_end *end = &pump->end[to];
+
+	if (is_alone(end))
+		return;
+	if (usock_send(&end->sock, header, payload, le32_get(header->size), fds, num_fds) < 0)
+		end->deaf = true;
+	/* What waits to be sent, or a hang-up, is seen to in the loop's next round. */
+	pump_resume(pump);
 }
 
 static void on_linger(struct loop_timer *timer)
@@ -199,22 +291,38 @@ static void on_linger(struct loop_timer *timer)
 	finish(pump);
 }
 
+static void init_end(struct pump *pump, unsigned int i, int fd)
+{
+	struct pump_end *end = &pump->end[i];
+
+	end->pump = pump;
+	usock_init(&end->sock, fd, &framing);
+	end->node.fd = fd;
+	end->node.fn = on_ready;
+}
+
+int pump_attach(struct pump *pump, int back, struct err *err)
+{
+	pump->alone = false;
+	init_end(pump, PUMP_BACK, back);
+	if (watch(&pump->end[PUMP_BACK], err))
+		return 0;
+	pump_detach(pump);
+	return -EIO;
+}
+
 int pump_open(struct pump *pump, struct loop *loop, const struct pump_ops *ops, int front, int back,
 	struct err *err)
 {
-	const int fds[2] = { front, back };
 	bool ok = true;
 
-	*pump = (struct pump){ .ops = ops, .loop = loop, .open = true };
+	*pump = (struct pump){ .ops = ops, .loop = loop, .open = true, .alone = back < 0 };
 	pump->linger.fn = on_linger;
-	for (int i = 0; i < 2; i++) {
-		struct pump_end *end = &pump->end[i];
-
-		end->pump = pump;
-		usock_init(&end->sock, fds[i], &framing);
-		end->node.fd = fds[i];
-		end->node.fn = on_ready;
-	}
+	pump->again.fn = on_again;
+	init_end(pump, PUMP_FRONT, front);
+	pump->end[PUMP_BACK].pump = pump;
+	if (back >= 0)
+		init_end(pump, PUMP_BACK, back);
 	for (int i = 0; i < 2 && ok; i++)
 		ok = watch(&pump->end[i], err);
 	if (ok)
@@ -229,10 +337,9 @@ void pump_close(struct pump *pump)
 		return;
 	pump->open = false;
 	loop_timer_cancel(&pump->linger);
-	for (int i = 0; i < 2; i++) {
-		loop_fd_del(&pump->end[i].node);
-		usock_deinit(&pump->end[i].sock);
-	}
+	loop_work_cancel(pump->loop, &pump->again);
+	for (int i = 0; i < 2; i++)
+		close_end(&pump->end[i]);
 }
 
 void pump_look(struct pump *pump)

@@ -18,30 +18,11 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/host_open.h"
-#include "base/listen.h"
-#include "proto/transcript.h"
 #include "proto/vhu_fields.h"
-#include "vhost/pump.h"
-#include "vhost/shadow.h"
+#include "vhost/relay_internal.h"
 
 /* How long until we accept again, where the kernel gave us no descriptor. */
 #define ACCEPT_AGAIN_MS 500
-
-struct relay {
-	struct vdev dev;
-	/* Options. */
-	char *listen, *connect, *mode, *group, *type;
-	bool log_messages;
-
-	struct vdev_class cls; /* relay_class with the type's number */
-	struct listener listener;
-	struct loop_fd accept_node;
-	struct loop_timer accept_again;
-	struct pump main, channel;
-	struct shadow shadow;
-	struct transcript transcript;
-	struct log_limit visits, limit;
-};
 
 #define FIELD(name) offsetof(struct relay, name)
 
@@ -58,6 +39,10 @@ static const struct option_spec options[] = {
 		"group of the socket that listen= makes, a name or a number" },
 	{ "log-messages", OPTION_BOOL, FIELD(log_messages), "off", 0, 0, NULL,
 		"a line on standard error for each message" },
+	{ "reconnect", OPTION_BOOL, FIELD(reconnect), "off", 0, 0, NULL,
+		"a back-end that dies is dialled again, and told where to go on" },
+	{ "outage-ms", OPTION_U32, FIELD(outage_ms), "5000", 1, 3600000, NULL,
+		"how long a front-end's message waits for a back-end" },
 	{ NULL },
 };
 
@@ -92,8 +77,8 @@ static void log_entry(struct relay *relay, const struct transcript_entry *e)
 		return;
 	vhu_describe(&e->header, channel, transcript_is_reply(e), e->payload, e->num_kept, &fields);
 	vhu_fields_line(&fields, line);
-	log_info("%s: %s %s%s %s (%u bytes, %u descriptors)", vdev_label(&relay->dev),
-		e->from_backend ? "<-" : "->",
+	log_info("%s: %s%s %s%s %s (%u bytes, %u descriptors)", vdev_label(&relay->dev),
+		e->own ? "own " : "", e->from_backend ? "<-" : "->",
 		vhu_message_name(le32_get(e->header.request), channel, name, sizeof(name)),
 		transcript_is_reply(e) ? " reply" : "", line, le32_get(e->header.size), e->num_fds);
 }
@@ -109,10 +94,33 @@ static struct transcript_entry *note(
 	return entry;
 }
 
-static void on_channel_message(struct pump *pump, unsigned int from)
+void relay_note_own(struct relay *relay, bool from_backend, const struct vhu_header *header,
+	const void *payload, unsigned int num_fds)
 {
-	note(container_of(pump, struct relay, channel), TRANSCRIPT_BACKEND, from,
-		&pump->end[from].sock);
+	struct transcript_entry *entry = transcript_add(&relay->transcript, TRANSCRIPT_MAIN,
+		from_backend, header, payload, le32_get(header->size), num_fds);
+
+	entry->own = true;
+	log_entry(relay, entry);
+}
+
+static enum pump_verdict on_channel_message(struct pump *pump, unsigned int from)
+{
+	struct relay *relay = container_of(pump, struct relay, channel);
+
+	/* Whoever asked for this answer is gone. */
+	if (pump->alone)
+		return PUMP_DROP;
+	note(relay, TRANSCRIPT_BACKEND, from, &pump->end[from].sock);
+	return PUMP_PASS;
+}
+
+static bool on_channel_lost(struct pump *pump, _unused_ const char *why)
+{
+	struct relay *relay = container_of(pump, struct relay, channel);
+
+	transcript_begin_channel(&relay->transcript);
+	return relay->reconnect;
 }
 
 static void on_channel_closed(struct pump *pump, unsigned int from, const char *why)
@@ -127,6 +135,7 @@ static void on_channel_closed(struct pump *pump, unsigned int from, const char *
 
 static const struct pump_ops channel_ops = {
 	.message = on_channel_message,
+	.lost = on_channel_lost,
 	.closed = on_channel_closed,
 };
 
@@ -156,7 +165,8 @@ static void take_channel(struct relay *relay, struct usock *us)
 			strerror(errno));
 		return;
 	}
-	if (flags & O_NONBLOCK)
+	relay->channel_nonblock = flags & O_NONBLOCK;
+	if (relay->channel_nonblock)
 		fcntl(pair[1], F_SETFL, O_NONBLOCK);
 	/* What the old one still had is delivered, as far as it is read. */
 	pump_look(&relay->channel);
@@ -169,21 +179,137 @@ static void take_channel(struct relay *relay, struct usock *us)
 	us->fds[0] = pair[1];
 }
 
-static void on_message(struct pump *pump, unsigned int from)
+int relay_new_channel(struct relay *relay)
+{
+	struct err err = { 0 };
+	int pair[2];
+
+	if (!relay->channel.alone)
+		pump_detach(&relay->channel);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -1;
+	if (relay->channel_nonblock)
+		fcntl(pair[1], F_SETFL, O_NONBLOCK);
+	if (pump_attach(&relay->channel, pair[0], &err) < 0)
+		close_fd(&pair[1]);
+	return pair[1];
+}
+
+/* What another back-end would have to know, as it passes. */
+static void keep(struct relay *relay, struct usock *us)
+{
+	const struct vhu_header *header = (const struct vhu_header *)us->header;
+	const union vhu_payload *payload = (const union vhu_payload *)us->payload;
+	uint32_t request = le32_get(header->request), index = 0;
+
+	/* What is in flight by the old word says nothing under the new one. */
+	if (request == VHU_SET_PROTOCOL_FEATURES)
+		relay->region_asked = relay->region_is_own = false;
+	journal_request(&relay->journal, header, payload, us->fds, us->num_fds);
+	if (request == VHU_SET_INFLIGHT_FD && us->num_fds) {
+		struct vhu_inflight region = { 0 };
+
+		memcpy(&region, payload, VHU_INFLIGHT_MIN_BYTES);
+		relay_set_region(relay, &region, us->fds[0], false);
+	}
+	if (request == VHU_SET_VRING_KICK || request == VHU_VRING_KICK) {
+		const struct kept *told;
+
+		vhu_queue_index(request, payload, &index);
+		told = journal_ring(&relay->journal, index, JOURNAL_BASE);
+		if (request == VHU_VRING_KICK && relay->rings[index % SHADOW_QUEUES_MAX].num)
+			return;
+		relay->shadow.rings[index % SHADOW_QUEUES_MAX].stopped_reason = NULL;
+		relay_ring_starts(relay, index,
+			told ? le32_get(((const struct vhu_vring_state *)told->payload)->num) : 0);
+	}
+}
+
+static bool waits_for_answer(struct relay *relay, const struct vhu_header *header)
+{
+	const struct vhu_rule *rule = vhu_rule(le32_get(header->request));
+
+	if (rule && rule->reply == VHU_REPLY_OWN)
+		return true;
+	return (le32_get(header->flags) & VHU_NEED_REPLY) &&
+	       (journal_word(&relay->journal, VHU_SET_PROTOCOL_FEATURES) >> VHU_PF_REPLY_ACK & 1);
+}
+
+/* A stopped ring has no back-end that could say where it stands. */
+static bool asks_stopped(struct relay *relay, const struct vhu_header *header,
+	const union vhu_payload *payload, unsigned int num_fds)
+{
+	uint32_t index;
+
+	if (le32_get(header->request) != VHU_GET_VRING_BASE ||
+		vhu_check(header, payload, num_fds, NULL) != VHU_OK)
+		return false;
+	index = le32_get(payload->state.index);
+	return index < SHADOW_QUEUES_MAX && relay->shadow.rings[index].stopped_reason;
+}
+
+static enum pump_verdict on_request(struct relay *relay, struct usock *us)
+{
+	const struct vhu_header *header = (const struct vhu_header *)us->header;
+	const union vhu_payload *payload = (const union vhu_payload *)us->payload;
+	struct transcript_entry *entry;
+
+	if (relay->state != RELAY_PASSING)
+		return relay_front_waits(relay, us);
+	if (relay->reconnect && asks_stopped(relay, header, payload, us->num_fds)) {
+		relay_give_up(relay, "where a stopped queue stands cannot be told");
+		return PUMP_DROP;
+	}
+	if (relay->reconnect && le32_get(header->request) == VHU_SET_VRING_NUM &&
+		vhu_check(header, payload, us->num_fds, NULL) == VHU_OK && !relay->region_asked) {
+		relay->region.queue_size = le16_make((uint16_t)le32_get(payload->state.num));
+		if (relay_ask_region(relay))
+			return PUMP_WAIT;
+	}
+	entry = note(relay, TRANSCRIPT_MAIN, PUMP_FRONT, us);
+	entry->malformed = !shadow_request(&relay->shadow, header, payload, us->fds, us->num_fds);
+	if (relay->reconnect && !entry->malformed) {
+		keep(relay, us);
+		if (waits_for_answer(relay, header))
+			journal_wait(&relay->journal, header, us->payload, us->payload_bytes,
+				us->fds, us->num_fds);
+	}
+	if (le32_get(header->request) == VHU_SET_BACKEND_REQ_FD)
+		take_channel(relay, us);
+	return PUMP_PASS;
+}
+
+static enum pump_verdict on_reply(struct relay *relay, struct usock *us)
+{
+	const struct vhu_header *header = (const struct vhu_header *)us->header;
+	const union vhu_payload *payload = (const union vhu_payload *)us->payload;
+
+	if (relay_own_reply(relay, us))
+		return PUMP_DROP;
+	if (relay->state == RELAY_REPLAYING) {
+		relay_try_again(relay, "it says what it was not asked");
+		return PUMP_DROP;
+	}
+	note(relay, TRANSCRIPT_MAIN, PUMP_BACK, us);
+	shadow_reply(&relay->shadow, header, payload, us->fds, us->num_fds);
+	if (!relay->reconnect || !(le32_get(header->flags) & VHU_FLAG_REPLY))
+		return PUMP_PASS;
+	journal_answered(&relay->journal, header);
+	if (le32_get(header->request) == VHU_GET_VRING_BASE &&
+		us->payload_bytes >= sizeof(payload->state)) {
+		journal_stopped(&relay->journal, le32_get(payload->state.index),
+			le32_get(payload->state.num));
+		relay_ring_rests(relay, le32_get(payload->state.index));
+	}
+	return PUMP_PASS;
+}
+
+static enum pump_verdict on_message(struct pump *pump, unsigned int from)
 {
 	struct relay *relay = container_of(pump, struct relay, main);
 	struct usock *us = &pump->end[from].sock;
-	const struct vhu_header *header = (const struct vhu_header *)us->header;
-	const union vhu_payload *payload = (const union vhu_payload *)us->payload;
-	struct transcript_entry *entry = note(relay, TRANSCRIPT_MAIN, from, us);
 
-	if (from == PUMP_BACK) {
-		shadow_reply(&relay->shadow, header, payload, us->fds, us->num_fds);
-		return;
-	}
-	entry->malformed = !shadow_request(&relay->shadow, header, payload, us->fds, us->num_fds);
-	if (le32_get(header->request) == VHU_SET_BACKEND_REQ_FD)
-		take_channel(relay, us);
+	return from == PUMP_BACK ? on_reply(relay, us) : on_request(relay, us);
 }
 
 /* --- ends --- */
@@ -203,12 +329,19 @@ static void on_closed(struct pump *pump, unsigned int from, const char *why)
 	pump_look(&relay->channel);
 	pump_close(&relay->channel);
 	shadow_reset(&relay->shadow);
+	relay_forget(relay);
 	relay->dev.view.connected = false;
 	loop_fd_events(&relay->accept_node, EPOLLIN);
 }
 
+static bool on_lost(struct pump *pump, const char *why)
+{
+	return relay_lost(container_of(pump, struct relay, main), why);
+}
+
 static const struct pump_ops main_ops = {
 	.message = on_message,
+	.lost = on_lost,
 	.closed = on_closed,
 };
 
@@ -217,7 +350,7 @@ static void join(struct relay *relay, int front)
 	struct err err = { 0 };
 	int back = host_connect_unix(relay->connect, &err);
 
-	if (back < 0) {
+	if (back < 0 && !relay->reconnect) {
 		close(front);
 		log_limited(&relay->limit, LOG_LEVEL_WARN,
 			"%s: a front-end on %s is hung up on: %s", vdev_label(&relay->dev),
@@ -231,6 +364,10 @@ static void join(struct relay *relay, int front)
 		return;
 	}
 	relay->dev.view.connected = true;
+	if (back < 0) {
+		relay_lost(relay, err.msg);
+		return;
+	}
 	log_limited(&relay->visits, LOG_LEVEL_INFO, "%s: a front-end on %s talks to %s",
 		vdev_label(&relay->dev), relay->listen, relay->connect);
 }
@@ -291,6 +428,7 @@ static void detach(struct vdev *dev)
 	listen_close(&relay->listener);
 	pump_close(&relay->channel);
 	pump_close(&relay->main);
+	relay_forget(relay);
 	if (relay->shadow.dev)
 		shadow_reset(&relay->shadow);
 	shadow_deinit(&relay->shadow);
@@ -328,6 +466,7 @@ static int realize(struct vdev *dev, struct err *err)
 	int r = check_options(relay, err);
 
 	relay->listener = (struct listener)LISTENER_INIT;
+	relay_outage_init(relay);
 	if (!r)
 		r = listen_parse(&opts, relay->listen, relay->mode, relay->group, err);
 	if (!r)

@@ -22,6 +22,9 @@ struct vhost_view_ring {
 	bool has_base; /* it, or the back-end as the ring stopped, said where the ring goes on */
 	bool enabled; /* SET_VRING_ENABLE said so, or there is no such message here */
 	bool started; /* from its kick descriptor to GET_VRING_BASE or the end */
+	/* Its back-end died, and nobody can tell where another would go on: why. NULL: it is not.
+	 */
+	const char *stopped_reason;
 	bool ran; /* started at least once: the base is not where the ring stands any more */
 };
 
