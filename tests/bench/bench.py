@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measure ringside against its peers: `make bench`.
 
-  tests/bench/bench.py [--quick] [--only blk,query,host,ring] [--json FILE]
+  tests/bench/bench.py [--quick] [--only blk,query,host,ring,relay] [--json FILE]
 
 Everything is taken in pairs, A B A B; a ratio is the median of the pairs' ratios, with the smallest
 and the largest behind it. The last lines say which target is met and which is missed. The status is
@@ -25,6 +25,7 @@ import blk  # noqa: E402
 import host  # noqa: E402
 import peers  # noqa: E402
 import query  # noqa: E402
+import relay  # noqa: E402
 import ring  # noqa: E402
 from pairs import Verdicts  # noqa: E402
 
@@ -34,6 +35,7 @@ SECTIONS = {
     "host": ("(c) memory and descriptors", host.run, ()),
     "blk": ("(a) 4 KiB at random, against qemu-storage-daemon and a bare loop", blk.run,
             ("qemu-storage-daemon",)),
+    "relay": ("(e) a relay between two ends, against the two without it", relay.run, ()),
 }
 
 

@@ -109,3 +109,16 @@ def test_blk_section(tmp_path):
     for row in rows:
         assert row["ours"][0] > 0 and row["best"][0] > 0
         assert ("bare" in row) == (row["image"] == "tmpfs")
+
+
+def test_relay_section(tmp_path):
+    wanted = [name for program, name in (("dpdk-testpmd", "net"), ("qemu-storage-daemon", "blk"))
+              if shutil.which(program)]
+    if not wanted:
+        pytest.skip("neither dpdk-testpmd nor qemu-storage-daemon is here")
+    rows = bench(tmp_path, "relay")
+    assert [row["what"].partition(",")[0] for row in rows] == wanted
+    for row in rows:
+        assert row["direct"][0] > 0 and row["relay"][0] > 0 and row["again"][0] > 0
+        # True on any machine, however busy.
+        assert row["wakeups"] == 0

@@ -11,8 +11,8 @@ from lib.agree import with_qemu
 from lib.guest_qemu import GuestQemu, vhost_user_blk
 from lib.guest_uml import GuestUml
 from lib.look import flag_names, queue_of, status_of
-from lib.process import Process, wait_until
-from lib.relay import R0, relay, transcript, wakeups
+from lib.process import Process, wait_until, wakeups
+from lib.relay import R0, relay, transcript
 from lib.virtio import BLK
 
 MIB = 1 << 20

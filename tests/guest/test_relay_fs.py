@@ -17,8 +17,8 @@ from lib.agree import Onlooker, all_five, with_qemu
 from lib.guest import SOURCE
 from lib.guest_qemu import GuestQemu
 from lib.look import status_of
-from lib.process import Process, wait_until
-from lib.relay import relay, transcript, wakeups
+from lib.process import Process, wait_until, wakeups
+from lib.relay import relay, transcript
 
 VIRTIOFSD = pathlib.Path("/usr/lib/qemu/virtiofsd")
 QUEUES = range(2)

@@ -8,8 +8,8 @@ import pytest
 
 from lib.agree import Onlooker, all_five, has, vhost_queue
 from lib.look import status_of
-from lib.process import wait_until
-from lib.relay import relay, transcript, wakeups
+from lib.process import wait_until, wakeups
+from lib.relay import relay, transcript
 from lib.testpmd import vhost_net, virtio_user
 
 # Where the packets go, queue pairs, the driver's options.

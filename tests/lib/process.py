@@ -34,6 +34,18 @@ def wait_until(condition, what, timeout=PATIENCE, interval=0.02):
         time.sleep(interval)
 
 
+def wakeups(pid):
+    """How often its threads went to sleep, once they have: the last answer may be here before."""
+    def tasks():
+        found = [dict(line.split(":\t", 1) for line in path.read_text().splitlines()
+                      if ":\t" in line)
+                 for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
+        return found if all(task["State"].startswith("S") for task in found) else None
+
+    return sum(int(task["voluntary_ctxt_switches"])
+               for task in wait_until(tasks, "a process's rest"))
+
+
 def _session_of(pid):
     """The session and state of a process; None when it is gone."""
     try:

@@ -8,7 +8,7 @@ import pathlib
 import re
 import socket
 
-from lib.process import PATIENCE, wait_until
+from lib.process import PATIENCE
 from lib.ringside import Folder, Ringside
 from lib.vhost_user import VhostUser
 
@@ -64,15 +64,3 @@ class Ends:
 
 def transcript(qmp, path=R0, **how):
     return qmp.command("query-vhost-user-transcript", path=path, **how)
-
-
-def wakeups(pid):
-    """How often its threads went to sleep, once they have: the last answer may be here before."""
-    def tasks():
-        found = [dict(line.split(":\t", 1) for line in path.read_text().splitlines()
-                      if ":\t" in line)
-                 for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
-        return found if all(task["State"].startswith("S") for task in found) else None
-
-    return sum(int(task["voluntary_ctxt_switches"])
-               for task in wait_until(tasks, "the relay's rest"))

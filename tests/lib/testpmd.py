@@ -10,12 +10,10 @@ import pathlib
 import re
 import shutil
 import signal
+import tempfile
 import time
 
-import pytest
-
 from lib.process import Process, wait_until
-from lib.ringside import Folder
 
 
 def listens(socket):
@@ -25,6 +23,12 @@ def listens(socket):
         if words[-1] == str(socket) and words[3] == "00010000":
             return True
     return False
+
+
+def skip(reason):
+    # make bench has no pytest, and looks for the program first.
+    import pytest  # pylint: disable=import-outside-toplevel
+    pytest.skip(reason)
 
 
 def _core(number):
@@ -40,14 +44,14 @@ class Testpmd:
     def __init__(self, core, device, mode, pairs, *more):
         program = shutil.which("dpdk-testpmd")
         if not program:
-            pytest.skip("dpdk-testpmd is missing: package dpdk-dev is not installed")
-        self.folder = Folder()
+            skip("dpdk-testpmd is missing: package dpdk-dev is not installed")
+        self.folder = tempfile.mkdtemp(prefix="rs-")
         # Its standard output is buffered unless it is a terminal.
         self.process = Process(
             ["stdbuf", "-oL", program, "--lcores", f"0@{core},1@{core}", "--no-huge", "-m", "256",
-             "--no-pci", "--file-prefix", f"rs{self.folder.path.name}", "--vdev", device, *more,
+             "--no-pci", "--file-prefix", pathlib.Path(self.folder).name, "--vdev", device, *more,
              "--", "-i", "--auto-start", f"--forward-mode={mode}", "--total-num-mbufs=4096",
-             f"--rxq={pairs}", f"--txq={pairs}"], env={"XDG_RUNTIME_DIR": str(self.folder.path)})
+             f"--rxq={pairs}", f"--txq={pairs}"], env={"XDG_RUNTIME_DIR": self.folder})
         self._seen = 0
 
     @property
@@ -59,14 +63,14 @@ class Testpmd:
 
     def __exit__(self, *exc):
         self.process.kill()
-        self.folder.remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait_ready(self, condition=lambda: True):
         """Until its console asks for commands; skips where DPDK does not run on this machine."""
         wait_until(lambda: "testpmd> " in self.process.text or not self.process.running(),
                    "testpmd's prompt")
         if not self.process.running():
-            pytest.skip(f"dpdk-testpmd does not run here: {self.process.text[-300:]}")
+            skip(f"dpdk-testpmd does not run here: {self.process.text[-300:]}")
         wait_until(condition, "its socket")
         return self
 
