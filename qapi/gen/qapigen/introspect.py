@@ -17,7 +17,7 @@ class Introspection:
     def __init__(self, schema):
         self.infos = []
         self.numbers = {}
-        self.used = []
+        self.used, self.keys = [], set()
         self.empty = Object(None, 'q_empty')
         self.use(self.empty)  # the empty object is "0"
         for c in schema.commands:
@@ -50,14 +50,10 @@ class Introspection:
         else:
             key = t.name
             name = self.numbers.setdefault(key, str(len(self.numbers)))
-        if not any(self.key(u) == key for u in self.used):
+        if key not in self.keys:
+            self.keys.add(key)
             self.used.append(t)
         return name
-
-    def key(self, t):
-        if isinstance(t, Builtin):
-            return t.kind
-        return f'[{self.use(t.element)}]' if t.is_list else t.name
 
     def member(self, m):
         ret = {'name': m.name, 'type': self.use(m.type)}
