@@ -16,7 +16,9 @@
 #include "base/host_open.h"
 #include "base/log.h"
 #include "base/value.h"
+#include "control/balloon.h"
 #include "control/internal.h"
+#include "devices/balloon.h"
 #include "devices/registry.h"
 #include "inspect/vhost.h"
 #include "vhost/relay.h"
@@ -43,14 +45,14 @@ const struct option_spec *control_mapping_options(const struct vdev_class *cls)
 
 /* --- the tree --- */
 
-static struct json_object *get_realized(struct qom_object *obj)
+struct json_object *control_device_get_realized(struct qom_object *obj)
 {
 	const struct control_device *cdev = obj->opaque;
 
 	return json_object_new_boolean(cdev->dev->realized);
 }
 
-static struct json_object *get_queue_threads(struct qom_object *obj)
+struct json_object *control_device_get_queue_threads(struct qom_object *obj)
 {
 	const struct control_device *cdev = obj->opaque;
 	struct VirtQueueThreadList list = { 0 };
@@ -62,15 +64,30 @@ static struct json_object *get_queue_threads(struct qom_object *obj)
 	return ret;
 }
 
-const struct qom_property control_device_properties[] = {
-	{ "realized", "bool", get_realized },
-	{ "queue-threads", "VirtQueueThreadList", get_queue_threads },
+static const struct qom_property device_properties[] = {
+	CONTROL_DEVICE_PROPERTIES,
 	{ NULL },
 };
 
+/* Classes that have more of them. */
+static const struct {
+	const struct vdev_class *cls;
+	const struct qom_property *properties;
+} class_properties[] = {
+	{ &virtio_balloon_class, control_balloon_properties },
+};
+
+const struct qom_property *control_device_properties(const struct vdev_class *cls)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(class_properties); i++)
+		if (class_properties[i].cls == cls)
+			return class_properties[i].properties;
+	return device_properties;
+}
+
 static void add_device_tables(struct control_device *cdev, struct qom_object *obj)
 {
-	obj->properties = control_device_properties;
+	obj->properties = control_device_properties(cdev->dev->cls);
 	obj->opaque = cdev;
 	qom_add_table(obj, cdev->dev->cls->options, cdev->dev);
 	if (cdev->dev->cls->relayed)

@@ -22,7 +22,15 @@ extern const struct option_spec control_device_options[];
  */
 const struct option_spec *control_mapping_options(const struct vdev_class *cls);
 /* What a device shows besides its options; the object's opaque is a struct control_device. */
-extern const struct qom_property control_device_properties[];
+const struct qom_property *control_device_properties(const struct vdev_class *cls);
+/* What every device shows, for the tables of classes that show more. */
+#define CONTROL_DEVICE_PROPERTIES                                                        \
+	{ "realized", "bool", control_device_get_realized },                             \
+	{                                                                                \
+		"queue-threads", "VirtQueueThreadList", control_device_get_queue_threads \
+	}
+struct json_object *control_device_get_realized(struct qom_object *obj);
+struct json_object *control_device_get_queue_threads(struct qom_object *obj);
 
 struct control_device {
 	struct control *ctl;

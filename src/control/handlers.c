@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "control/balloon.h"
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/iothreads.h"
@@ -111,6 +112,9 @@ const struct qapi_handlers control_handlers = {
 	.stop = control_cmd_stop,
 	.cont = control_cmd_cont,
 	.system_reset = control_cmd_system_reset,
+	.balloon = control_cmd_balloon,
+	.query_balloon = control_cmd_query_balloon,
+	.balloon_reclaim_free = control_cmd_balloon_reclaim_free,
 	.device_add = control_cmd_device_add,
 	.device_del = control_cmd_device_del,
 	.object_add = control_cmd_object_add,

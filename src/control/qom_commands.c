@@ -119,7 +119,7 @@ int control_cmd_qom_list_properties(_unused_ struct qapi_call *call, const char 
 	for (size_t i = 0; device_classes[i]; i++) {
 		if (!names_class(type, device_classes[i], &proxy))
 			continue;
-		add_properties(ret, control_device_properties);
+		add_properties(ret, control_device_properties(device_classes[i]));
 		add_table(ret, device_classes[i]->options);
 		add_table(ret, vdev_common_options);
 		add_table(ret, control_device_options);

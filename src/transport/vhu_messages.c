@@ -66,19 +66,36 @@ static bool asks_for_log(const struct vhu_call *call)
 	return le64_get(call->payload->u64.value) & BIT(VHU_F_LOG_ALL);
 }
 
+static bool has_protocol_bit(const struct vhu_call *call)
+{
+	return le64_get(call->payload->u64.value) & BIT(VHU_F_PROTOCOL_FEATURES);
+}
+
+/*
+ * Who can neither switch a ring off nor send a status byte says by this alone that another driver
+ * begins: user-mode Linux, where a driver took features back. The rings' memory may be anybody's.
+ */
+static bool begins_anew(struct vhu *vhu, const struct vhu_call *call)
+{
+	return !has_protocol_bit(call) && !vhu_negotiated(vhu, VHU_PF_STATUS) &&
+	       vhu_any_ring(vhu) && asks_for_log(call) == vhu->log_all;
+}
+
 /* Migration sets features on running rings; what stays the same disturbs none. */
 static bool features_change(struct vhu *vhu, const struct vhu_call *call)
 {
 	return asked_features(call) != vhu->dev->driver_features.word[0] ||
-	       asks_for_log(call) != vhu->log_all;
+	       asks_for_log(call) != vhu->log_all || begins_anew(vhu, call);
 }
 
 static int set_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
-	bool has_protocol = le64_get(call->payload->u64.value) & BIT(VHU_F_PROTOCOL_FEATURES);
+	bool has_protocol = has_protocol_bit(call);
 	unsigned int i;
 
 	(void)err;
+	if (begins_anew(vhu, call))
+		vhu_reset(vhu, false);
 	/* user-mode Linux says no more than this when another driver is bound. */
 	if (vhu->started && !vhu_any_ring(vhu) && vhu_status_is_derived(vhu))
 		vhu->reset_pending = true;
