@@ -6,12 +6,14 @@
 
 #include "devices/balloon.h"
 #include "devices/blk.h"
+#include "devices/net.h"
 #include "devices/rng.h"
 #include "devices/serial.h"
 
 const struct vdev_class *const device_classes[] = {
 	&virtio_balloon_class,
 	&virtio_blk_class,
+	&virtio_net_class,
 	&virtio_rng_class,
 	&virtio_serial_class,
 	NULL,

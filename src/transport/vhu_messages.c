@@ -181,7 +181,8 @@ static int reset_device(struct vhu *vhu, struct vhu_call *call, struct err *err)
 static int get_queue_num(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	(void)err;
-	return reply_u64(call, vhu->dev->num_queues);
+	return reply_u64(call,
+		vhu->dev->num_queue_groups ? vhu->dev->num_queue_groups : vhu->dev->num_queues);
 }
 
 static int set_backend_req_fd(struct vhu *vhu, struct vhu_call *call, struct err *err)

@@ -134,6 +134,11 @@ struct vdev {
 	uint32_t opt_queue_size; /* 0: the device's default */
 
 	unsigned int num_queues;
+	/*
+	 * What a front-end counts instead where it asks for their number: pairs of a network card.
+	 * 0: queues.
+	 */
+	unsigned int num_queue_groups;
 	struct vq *queues;
 
 	struct virtio_features device_features; /* offered to the driver */
