@@ -8,7 +8,8 @@
 # sudo. --list prints what is missing, and installs nothing.
 set -eu
 
-build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev libslirp-dev'
+build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev
+	libslirp-dev'
 demo='user-mode-linux busybox-static kmod'
 test="python3-pytest clang-format qemu-system-x86 qemu-utils valgrind $demo"
 dpdk='dpdk-dev librte-meta-net librte-meta-mempool librte-meta-bus'
