@@ -10,28 +10,38 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "proto/lint.h"
 
 void transcript_init(struct transcript *t)
 {
 	*t = (struct transcript){ 0 };
 	t->entries = xnew_n(struct transcript_entry, TRANSCRIPT_ENTRIES);
+	t->lint = xnew(struct lint);
+	t->lint->next = 1;
 }
 
 void transcript_deinit(struct transcript *t)
 {
 	free(t->entries);
+	free(t->lint);
 	*t = (struct transcript){ 0 };
 }
 
 void transcript_begin(struct transcript *t)
 {
 	t->connection++;
+	t->open = true;
 	t->since[TRANSCRIPT_MAIN] = t->since[TRANSCRIPT_BACKEND] = t->last;
 }
 
 void transcript_begin_channel(struct transcript *t)
 {
 	t->since[TRANSCRIPT_BACKEND] = t->last;
+}
+
+void transcript_end(struct transcript *t)
+{
+	t->open = false;
 }
 
 uint64_t transcript_first(const struct transcript *t)
@@ -93,9 +103,12 @@ struct transcript_entry *transcript_add(struct transcript *t, enum transcript_ch
 	bool from_backend, const struct vhu_header *header, const void *payload,
 	size_t payload_bytes, unsigned int num_fds)
 {
-	struct transcript_entry *entry = &t->entries[++t->last % TRANSCRIPT_ENTRIES], *request;
+	struct transcript_entry *entry, *request;
 	struct timespec ts;
 
+	if (t->last)
+		lint_feed(t->lint, transcript_get(t, t->last));
+	entry = &t->entries[++t->last % TRANSCRIPT_ENTRIES];
 	clock_gettime(CLOCK_REALTIME, &ts);
 	*entry = (struct transcript_entry){
 		.serial = t->last,

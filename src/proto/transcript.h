@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What was said on a vhost-user connection: the last TRANSCRIPT_ENTRIES messages of a device in a
- * ring, each with its first bytes, and which reply belongs to which request. Keeps no descriptor.
- * One thread.
+ * ring, each with its first bytes, and which reply belongs to which request; and what is remarkable
+ * in all that was ever said (proto/lint.h). Keeps no descriptor. One thread.
  */
 #ifndef PROTO_TRANSCRIPT_H
 #define PROTO_TRANSCRIPT_H
 
 #include "proto/vhost_user.h"
+
+struct lint;
 
 /* Messages that are kept for each device; older ones go. */
 #define TRANSCRIPT_ENTRIES 512
@@ -34,14 +36,22 @@ struct transcript_entry {
 	uint64_t reply; /* of a request: the serial of its reply */
 	uint64_t request; /* of a reply: the serial of what it answers */
 	uint64_t latency_ns; /* of a request that was answered */
+	/*
+	 * Set by who can see memory, before the next message: where the used index of the split
+	 * ring stood that this message starts or stops.
+	 */
+	bool has_ring_used;
+	uint16_t ring_used;
 	uint16_t num_kept;
-	uint8_t payload[TRANSCRIPT_PAYLOAD_BYTES];
+	_Alignas(8) uint8_t payload[TRANSCRIPT_PAYLOAD_BYTES];
 };
 
 struct transcript {
 	struct transcript_entry *entries; /* owned; NULL: not initialised */
 	uint64_t last; /* serial of the newest */
 	uint32_t connection;
+	bool open; /* the connection stands */
+	struct lint *lint; /* owned; has seen all but the newest, whose entry may still change */
 	uint64_t since[2]; /* by channel: replies belong to requests behind this serial */
 };
 
@@ -52,6 +62,8 @@ void transcript_deinit(struct transcript *t);
 void transcript_begin(struct transcript *t);
 /* The same of the back-end's channel alone, which was opened anew. */
 void transcript_begin_channel(struct transcript *t);
+/* Both ends are gone: what is not answered will not be. */
+void transcript_end(struct transcript *t);
 /* Notes a message, and pairs a reply with its request. The entry, until it is overwritten. */
 struct transcript_entry *transcript_add(struct transcript *t, enum transcript_channel channel,
 	bool from_backend, const struct vhu_header *header, const void *payload,

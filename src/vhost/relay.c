@@ -267,6 +267,7 @@ static enum pump_verdict on_request(struct relay *relay, struct usock *us)
 			return PUMP_WAIT;
 	}
 	entry = note(relay, TRANSCRIPT_MAIN, PUMP_FRONT, us);
+	shadow_witness(&relay->shadow, entry);
 	entry->malformed = !shadow_request(&relay->shadow, header, payload, us->fds, us->num_fds);
 	if (relay->reconnect && !entry->malformed) {
 		keep(relay, us);
@@ -290,7 +291,7 @@ static enum pump_verdict on_reply(struct relay *relay, struct usock *us)
 		relay_try_again(relay, "it says what it was not asked");
 		return PUMP_DROP;
 	}
-	note(relay, TRANSCRIPT_MAIN, PUMP_BACK, us);
+	shadow_witness(&relay->shadow, note(relay, TRANSCRIPT_MAIN, PUMP_BACK, us));
 	shadow_reply(&relay->shadow, header, payload, us->fds, us->num_fds);
 	if (!relay->reconnect || !(le32_get(header->flags) & VHU_FLAG_REPLY))
 		return PUMP_PASS;
@@ -330,6 +331,7 @@ static void on_closed(struct pump *pump, unsigned int from, const char *why)
 	pump_close(&relay->channel);
 	shadow_reset(&relay->shadow);
 	relay_forget(relay);
+	transcript_end(&relay->transcript);
 	relay->dev.view.connected = false;
 	loop_fd_events(&relay->accept_node, EPOLLIN);
 }

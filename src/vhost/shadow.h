@@ -8,7 +8,7 @@
 #ifndef VHOST_SHADOW_H
 #define VHOST_SHADOW_H
 
-#include "proto/vhost_user.h"
+#include "proto/transcript.h"
 #include "virtio/vdev.h"
 
 /* As many as the protocol can name in a kick descriptor's message. */
@@ -52,6 +52,12 @@ bool shadow_request(struct shadow *s, const struct vhu_header *header,
 /* A reply of the back-end passes: one with flags and size as they should be counts. */
 void shadow_reply(struct shadow *s, const struct vhu_header *header,
 	const union vhu_payload *payload, const int *fds, unsigned int num_fds);
+
+/*
+ * Before one of the two: where the used index of the split ring stands that the message starts or
+ * stops, for the transcript.
+ */
+void shadow_witness(const struct shadow *s, struct transcript_entry *entry);
 
 /* shadow_memory.c: the memory messages, and where the rings' areas are by what is mapped. */
 void shadow_mem_table(struct shadow *s, const struct vhu_mem_table *table, const int *fds);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "vhost/shadow.h"
+#include "virtio/vring.h"
 
 static int map_region(
 	const struct vhu_region *from, int fd, struct gmem_region **ret, struct err *err)
@@ -110,4 +111,37 @@ void shadow_place(struct shadow *s)
 			continue;
 		cfg->desc = cfg->driver = cfg->device = 0;
 	}
+}
+
+/* The ring that a message starts, or whose stop it tells. */
+static bool is_turning(const struct transcript_entry *e, uint32_t *ret)
+{
+	const union vhu_payload *p = (const void *)e->payload;
+	uint32_t request = le32_get(e->header.request);
+	bool is_reply = transcript_is_reply(e);
+
+	if (e->channel != TRANSCRIPT_MAIN || e->num_kept < sizeof(struct vhu_u64))
+		return false;
+	*ret = le32_get(p->state.index);
+	if (!is_reply)
+		*ret &= VHU_VRING_INDEX_MASK;
+	return is_reply == e->from_backend &&
+	       request == (is_reply ? VHU_GET_VRING_BASE : VHU_SET_VRING_KICK);
+}
+
+void shadow_witness(const struct shadow *s, struct transcript_entry *entry)
+{
+	const struct vq_config *cfg;
+	uint32_t index;
+	le16 used;
+
+	if (!is_turning(entry, &index) || index >= s->dev->num_queues ||
+		vq_format(s->dev)->packed || !s->dev->mem)
+		return;
+	cfg = &s->dev->queues[index].cfg;
+	if (!cfg->device || gmem_peek(s->dev->mem, cfg->device + offsetof(struct vring_used, idx),
+				    &used, sizeof(used)) < 0)
+		return;
+	entry->has_ring_used = true;
+	entry->ring_used = le16_get(used);
 }
