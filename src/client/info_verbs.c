@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "client/features.h"
 #include "client/iothreads.h"
 #include "client/show_queue.h"
 #include "client/transcript.h"
@@ -46,6 +47,16 @@ static void verb_transcript(const struct info_call *call, struct json_object *re
 	transcript_show(&call->show, call->path, reply);
 }
 
+static void verb_features(const struct info_call *call, struct json_object *reply)
+{
+	features_show(&call->show, call->path, reply);
+}
+
+static void verb_findings(const struct info_call *call, struct json_object *reply)
+{
+	findings_show(&call->show, call->path, reply);
+}
+
 static void verb_iothreads(const struct info_call *call, struct json_object *reply)
 {
 	iothreads_show(&call->show, call->session->client, reply);
@@ -65,8 +76,12 @@ static const struct info_verb verbs[] = {
 		"x-query-virtio-queue-element", verb_element, true, true, HARM_ELEMENT },
 	{ "sources", " PATH", "where each number comes from (Ringside only)", 1, 1,
 		"query-virtio-sources", verb_sources },
-	{ "transcript", " PATH", "the control messages of a relayed device (Ringside only)", 1, 1,
+	{ "features", " PATH", "who offered, took and dropped each feature (Ringside only)", 1, 1,
+		"query-virtio-negotiation", verb_features },
+	{ "transcript", " PATH", "the vhost-user messages of a device (Ringside only)", 1, 1,
 		"query-vhost-user-transcript", verb_transcript },
+	{ "findings", " PATH", "what is remarkable in these messages (Ringside only)", 1, 1,
+		"query-vhost-user-findings", verb_findings },
 	{ "iothreads", "", "the threads that serve queues, and (Ringside only) which", 0, 0,
 		"query-iothreads", verb_iothreads },
 };

@@ -16,9 +16,15 @@
 #include "control/qom_commands.h"
 #include "control/run.h"
 #include "control/vq_mapping.h"
+#include "inspect/findings.h"
+#include "inspect/negotiation.h"
 #include "inspect/sources.h"
 #include "inspect/vhost.h"
 #include "inspect/virtio.h"
+
+/* How long a request may wait for its reply before that is remarkable, unless somebody says else.
+ */
+#define CONTROL_UNANSWERED_MS 1000
 
 static int query_name(
 	struct qapi_call *call, struct NameInfo **ret, _unused_ struct qapi_error *error)
@@ -105,6 +111,20 @@ static int query_vhost_user_transcript(struct qapi_call *call, const char *path,
 	return inspect_transcript(root_of(call), path, has_after ? after : 0, ret, &error->err);
 }
 
+static int query_vhost_user_findings(struct qapi_call *call, const char *path,
+	bool has_unanswered_ms, uint64_t unanswered_ms, struct VhostUserFindingList *ret,
+	struct qapi_error *error)
+{
+	return inspect_findings(root_of(call), path,
+		has_unanswered_ms ? unanswered_ms : CONTROL_UNANSWERED_MS, ret, &error->err);
+}
+
+static int query_virtio_negotiation(struct qapi_call *call, const char *path,
+	struct VirtioNegotiation **ret, struct qapi_error *error)
+{
+	return inspect_negotiation(root_of(call), path, ret, &error->err);
+}
+
 const struct qapi_handlers control_handlers = {
 	.query_name = query_name,
 	.query_status = query_status,
@@ -132,4 +152,6 @@ const struct qapi_handlers control_handlers = {
 	.query_virtio_queue_threads = control_cmd_query_virtio_queue_threads,
 	.query_virtio_sources = query_virtio_sources,
 	.query_vhost_user_transcript = query_vhost_user_transcript,
+	.query_vhost_user_findings = query_vhost_user_findings,
+	.query_virtio_negotiation = query_virtio_negotiation,
 };

@@ -53,7 +53,11 @@ static const struct describe_bit suspend_bit[] = {
 
 /* The vhost-user protocol document, "Protocol features". */
 static const struct describe_bit protocol_bits[] = {
-	DESCRIBE_BIT(21, "VHOST_USER_PROTOCOL_F_SHMEM", "Shared memory regions of the back-end"),
+	DESCRIBE_BIT(23, "VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN",
+		"A ring can be stopped without waiting for what is in flight"),
+	DESCRIBE_BIT(22, "VHOST_USER_PROTOCOL_F_SHMEM", "Shared memory regions of the back-end"),
+	DESCRIBE_BIT(
+		21, "VHOST_USER_PROTOCOL_F_GPA_ADDRESSES", "Rings are named by guest addresses"),
 	DESCRIBE_BIT(20, "VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT",
 		"A stopped ring may leave requests in flight"),
 	DESCRIBE_BIT(19, "VHOST_USER_PROTOCOL_F_DEVICE_STATE",
@@ -115,6 +119,35 @@ void describe_vhost_user_protocols(uint64_t word, struct describe_names *ret)
 {
 	*ret = (struct describe_names){ .unknown = word };
 	name_bits(ret, protocol_bits, ARRAY_SIZE(protocol_bits));
+}
+
+static const struct describe_bit *find_bit(
+	const struct describe_bit *table, size_t num, unsigned bit)
+{
+	for (size_t i = 0; i < num; i++)
+		if (table[i].bit == bit)
+			return &table[i];
+	return NULL;
+}
+
+const struct describe_bit *describe_protocol_bit(unsigned bit)
+{
+	return find_bit(protocol_bits, ARRAY_SIZE(protocol_bits), bit);
+}
+
+const struct describe_bit *describe_feature_bit(
+	const struct describe_type *type, unsigned bit, bool vhost_word, bool version_1)
+{
+	const struct describe_bit *own = type ? find_bit(type->features, type->num_features, bit)
+					      : NULL;
+	const struct describe_bit *ring = find_bit(describe_ring_bits, describe_num_ring_bits, bit);
+	const struct describe_bit *vhost =
+		vhost_word ? find_bit(describe_vhost_bits, describe_num_vhost_bits, bit) : NULL;
+
+	/* As describe_features() has it. */
+	if (ring && !(own && own->legacy && !version_1))
+		return ring;
+	return vhost ? vhost : own;
 }
 
 void describe_desc_flags(uint16_t flags, struct describe_names *ret)

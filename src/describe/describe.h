@@ -147,6 +147,11 @@ struct describe_names {
 void describe_status(uint8_t status, const uint64_t *features, struct describe_names *ret);
 /* Protocol features of vhost-user. */
 void describe_vhost_user_protocols(uint64_t word, struct describe_names *ret);
+/* One bit of such a word; NULL where no table names it. */
+const struct describe_bit *describe_protocol_bit(unsigned bit);
+/* The same of a feature word; @version_1: that bit is set in it. Else as describe_features(). */
+const struct describe_bit *describe_feature_bit(
+	const struct describe_type *type, unsigned bit, bool vhost_word, bool version_1);
 /* Descriptor flags of both ring formats: "used", "avail", "indirect", "write", "next". */
 void describe_desc_flags(uint16_t flags, struct describe_names *ret);
 

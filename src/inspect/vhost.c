@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "describe/describe.h"
+#include "inspect/findings.h"
 #include "inspect/virtio.h"
 #include "proto/transcript.h"
 #include "proto/vhu_fields.h"
@@ -285,10 +286,10 @@ int inspect_transcript(struct qom_object *root, const char *path, uint64_t after
 
 	if (!dev)
 		return err_set(err, -ENODEV, "Path %s is not a realized VirtIODevice", path);
-	t = dev->view.vhost ? dev->view.vhost->transcript : NULL;
+	t = inspect_transcript_of(dev);
 	if (!t)
-		return err_set(
-			err, -ENODEV, "%s is no relay: no messages pass that could be kept", path);
+		return err_set(err, -ENODEV,
+			"%s has no vhost-user connection: no messages are kept", path);
 	if (after >= t->last)
 		return 0;
 	for (uint64_t at = MAX(transcript_first(t), after + 1); at <= t->last; at++)

@@ -44,6 +44,16 @@ const char *vhu_where(const struct vhu *vhu)
 	return vhu->dev->view.address;
 }
 
+void vhu_note(struct vhu *vhu, enum transcript_channel channel, bool is_ours,
+	const struct vhu_header *header, const void *payload, size_t bytes, unsigned int num_fds)
+{
+	struct transcript_entry *entry =
+		transcript_add(&vhu->transcript, channel, is_ours, header, payload, bytes, num_fds);
+
+	if (!is_ours)
+		entry->malformed = vhu_check(header, payload, num_fds, NULL) != VHU_OK;
+}
+
 /* --- waiting for idle queues --- */
 
 static void on_idle(struct vdev_wait *node)
@@ -123,6 +133,7 @@ void vhu_close(struct vhu *vhu)
 		return;
 	vhu->connected = false;
 	vhu->dev->view.connected = false;
+	transcript_end(&vhu->transcript);
 	vhu->closing = true;
 	loop_fd_del(&vhu->node);
 	usock_deinit(&vhu->sock);
@@ -172,6 +183,7 @@ static void serve(struct vhu *vhu, int fd)
 	vhu->node.fd = fd;
 	vhu->node.fn = on_ready;
 	vhu->connected = true;
+	transcript_begin(&vhu->transcript);
 	vhu->dev->view.connected = true;
 	vhu->redial_ms = REDIAL_MIN_MS;
 	log_limited(&vhu->visits, LOG_LEVEL_INFO, "%s: a front-end is connected on %s",
@@ -303,6 +315,7 @@ static void detach(struct vdev *dev)
 	if (vhu->wait)
 		vhu->wait->vhu = NULL;
 	vhu_inflight_drop(vhu);
+	transcript_deinit(&vhu->transcript);
 	free(vhu->dial);
 	free(vhu->rings);
 	free(vhu);
@@ -335,6 +348,8 @@ static struct vhu *new_vhu(struct vdev *dev, const char *address)
 	dev->view = (struct vdev_transport_view){ 0 };
 	dev->view.kind = "vhost-user";
 	dev->view.address = xstrdup(address);
+	transcript_init(&vhu->transcript);
+	dev->view.transcript = &vhu->transcript;
 	return vhu;
 }
 

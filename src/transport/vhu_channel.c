@@ -33,6 +33,7 @@ static int send_change(struct vhu *vhu)
 	struct vhu_header header = vhu_header_make(VHU_BACKEND_CONFIG_CHANGE_MSG, 0, 0);
 
 	vhu->channel.change_due = false;
+	vhu_note(vhu, TRANSCRIPT_BACKEND, true, &header, NULL, 0, 0);
 	return usock_send(&vhu->channel.sock, &header, NULL, 0, NULL, 0);
 }
 
@@ -44,6 +45,7 @@ static int send_ring(struct vhu *vhu, unsigned int index, bool *due, uint32_t re
 	if (!*due)
 		return 0;
 	*due = false;
+	vhu_note(vhu, TRANSCRIPT_BACKEND, true, &header, &state, sizeof(state), 0);
 	return usock_send(&vhu->channel.sock, &header, &state, sizeof(state), NULL, 0);
 }
 

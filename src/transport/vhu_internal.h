@@ -5,6 +5,7 @@
 
 #include "base/listen.h"
 #include "base/log.h"
+#include "proto/transcript.h"
 #include "proto/usock.h"
 #include "proto/vhost_user.h"
 #include "transport/vhost_user.h"
@@ -70,6 +71,7 @@ struct vhu {
 	uint64_t redial_ms;
 	bool offers_inband; /* constant */
 	struct log_limit limit;
+	struct transcript transcript; /* of all connections, for inspection */
 	struct log_limit visits; /* comings and goings: nobody is to blame */
 
 	/* The connection. */
@@ -138,6 +140,9 @@ void vhu_release(struct vhu *vhu);
 void vhu_close(struct vhu *vhu);
 /* Waits for what the connection needs next; after anything that changes that. */
 void vhu_watch(struct vhu *vhu);
+/* A message goes by, for the transcript; @num_fds go along. */
+void vhu_note(struct vhu *vhu, enum transcript_channel channel, bool is_ours,
+	const struct vhu_header *header, const void *payload, size_t bytes, unsigned int num_fds);
 const char *vhu_where(const struct vhu *vhu);
 
 /* vhu_vring.c */

@@ -355,7 +355,10 @@ static void send_reply(
 	struct vhu *vhu, uint32_t request, const void *payload, uint32_t bytes, int fd)
 {
 	struct vhu_header header = vhu_header_make(request, VHU_FLAG_REPLY, bytes);
-	int r = usock_send(&vhu->sock, &header, payload, bytes, &fd, fd < 0 ? 0 : 1);
+	int r;
+
+	vhu_note(vhu, TRANSCRIPT_MAIN, true, &header, payload, bytes, fd < 0 ? 0 : 1);
+	r = usock_send(&vhu->sock, &header, payload, bytes, &fd, fd < 0 ? 0 : 1);
 
 	if (r < 0) {
 		log_limited(&vhu->limit, LOG_LEVEL_WARN,
@@ -452,6 +455,8 @@ static void handle_message(struct vhu *vhu)
 	struct vhu_fault_info info;
 	struct vhu_call call;
 
+	vhu_note(vhu, TRANSCRIPT_MAIN, false, header, payload, vhu->sock.payload_bytes,
+		vhu->sock.num_fds);
 	if (vhu_check(header, payload, vhu->sock.num_fds, &info)) {
 		log_fault(vhu, header, &info);
 		vhu_close(vhu);
@@ -485,9 +490,11 @@ static void receive_failed(struct vhu *vhu, int code)
 	if (code == -EPIPE)
 		log_limited(&vhu->visits, LOG_LEVEL_INFO, "%s: the front-end on %s is gone",
 			vdev_label(vhu->dev), vhu_where(vhu));
-	else if (code == -EPROTO && vhu_check_header(header, &info))
+	else if (code == -EPROTO && vhu_check_header(header, &info)) {
+		/* Its payload is not waited for. */
+		vhu_note(vhu, TRANSCRIPT_MAIN, false, header, NULL, 0, vhu->sock.num_fds);
 		log_fault(vhu, header, &info);
-	else if (code == -EBADMSG)
+	} else if (code == -EBADMSG)
 		log_limited(&vhu->limit, LOG_LEVEL_WARN,
 			"%s: closing the connection on %s: %u descriptors with one message, at "
 			"most %d may be",

@@ -90,6 +90,7 @@ struct vdev_transport_view {
 	const char *bus_name; /* NULL: none */
 	uint64_t protocol_features;
 	uint64_t unoffered_features; /* acked by the front-end though we never offered them */
+	const struct transcript *transcript; /* of the connection; NULL: none is kept */
 	const struct vhost_view *vhost; /* somebody else serves the rings; NULL: we do */
 };
 

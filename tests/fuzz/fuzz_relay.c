@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Two hostile ends of a relay: bytes become messages with descriptors, of the front-end or of the
- * back-end, and after each of them somebody looks, by all five commands and at the transcript.
+ * back-end, and after each of them somebody looks, by all five commands, at the transcript,
+ * at what is remarkable in it and at who negotiated what.
  * Whatever comes, the process lives, no queue ever runs, and once an end has gone neither memory
  * nor a descriptor is left.
  *
@@ -23,6 +24,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/value.h"
+#include "inspect/findings.h"
+#include "inspect/negotiation.h"
 #include "inspect/sources.h"
 #include "inspect/vhost.h"
 #include "inspect/virtio.h"
@@ -127,6 +130,8 @@ static void look(struct run *run)
 	static const char path[] = "/machine/r0";
 	struct VhostUserMessageList messages = { 0 };
 	struct VirtioMemberInfoList sources = { 0 };
+	struct VirtioNegotiation *negotiation = NULL;
+	struct VhostUserFindingList findings = { 0 };
 	struct VirtioStatus *status = NULL;
 	struct err err;
 	uint16_t index = 3;
@@ -151,6 +156,10 @@ static void look(struct run *run)
 	}
 	FUZZ_CHECK(inspect_transcript(run->root, path, 0, &messages, &err) == 0);
 	qapi_clear_VhostUserMessageList(&messages);
+	FUZZ_CHECK(inspect_findings(run->root, path, 0, &findings, &err) == 0);
+	qapi_clear_VhostUserFindingList(&findings);
+	FUZZ_CHECK(inspect_negotiation(run->root, path, &negotiation, &err) == 0);
+	qapi_free_VirtioNegotiation(negotiation);
 	if (run->dev->num_queues < 8)
 		FUZZ_CHECK(inspect_sources(run->root, path, &sources, &err) == 0);
 	qapi_clear_VirtioMemberInfoList(&sources);

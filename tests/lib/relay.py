@@ -4,13 +4,15 @@
     with relay(tmp_path, "id=r0,type=virtio-blk", connect=path) as host: Front(host.socket("r0"))
     with Ends(host, path) as ends: ends.front.send(...); ends.back.recv()
 """
+import os
 import pathlib
 import re
 import socket
+import struct
 
 from lib.process import PATIENCE
 from lib.ringside import Folder, Ringside
-from lib.vhost_user import VhostUser
+from lib.vhost_user import F_PROTOCOL, F_VERSION_1, REPLY, VERSION, Req, VhostUser
 
 R0 = "/machine/peripheral/r0/virtio-backend"
 
@@ -60,6 +62,21 @@ class Ends:
     def __exit__(self, *exc):
         self.front.close()
         self.back.close()
+
+
+def stand_in(ends, memory, ring_features=0):
+    """A device whose server is the test: it answers nothing by itself."""
+    front, back = ends.front, ends.back
+    front.send(Req.GET_FEATURES)
+    back.recv()
+    offered = F_VERSION_1 | F_PROTOCOL | ring_features
+    back.send(Req.GET_FEATURES, struct.pack("<Q", offered), flags=VERSION | REPLY)
+    front.recv()
+    front.set_features(offered)
+    front.set_mem_table(memory)
+    for _ in range(2):
+        for fd in back.recv()[3]:
+            os.close(fd)
 
 
 def transcript(qmp, path=R0, **how):

@@ -13,7 +13,7 @@ from lib.contract import check
 from lib.look import flag_names, queue_of, status_of
 from lib.memory import Memory
 from lib.process import wait_until
-from lib.relay import R0, Ends, Listener, relay, transcript
+from lib.relay import R0, Ends, Listener, relay, stand_in, transcript
 from lib.ringside import binary, serve, tool
 from lib.vhost_user import (F_PACKED, F_PROTOCOL, F_VERSION_1, REPLY, VERSION, Front, Queue, Req,
                             VhostUser)
@@ -92,21 +92,6 @@ def test_five_commands(disk):
         assert not status_of(qmp, "r0")["vhost-started"]
         assert "not started" in qmp.error("x-query-virtio-vhost-queue-status", path=R0,
                                           queue=0)[1]
-
-
-def stand_in(ends, memory, ring_features=0):
-    """A device whose server is the test: it answers nothing by itself."""
-    front, back = ends.front, ends.back
-    front.send(Req.GET_FEATURES)
-    back.recv()
-    offered = F_VERSION_1 | F_PROTOCOL | ring_features
-    back.send(Req.GET_FEATURES, struct.pack("<Q", offered), flags=VERSION | REPLY)
-    front.recv()
-    front.set_features(offered)
-    front.set_mem_table(memory)
-    for _ in range(2):
-        for fd in back.recv()[3]:
-            os.close(fd)
 
 
 def test_the_monitor_for_people(disk):
@@ -372,10 +357,20 @@ def test_transcript(disk):
         assert "<- GET_FEATURES reply" in text and "answered in" in text
 
 
-def test_own_devices_have_no_transcript(tmp_path):
+def test_own_devices_have_one_too(tmp_path):
+    path = "/machine/peripheral/rng0/virtio-backend"
     with serve(tmp_path, "virtio-rng,id=rng0") as host, host.qmp() as qmp:
-        assert "no relay" in qmp.error("query-vhost-user-transcript",
-                                       path="/machine/peripheral/rng0/virtio-backend")[1]
+        assert transcript(qmp, path) == []
+        with Front(host.socket("rng0")) as front:
+            messages = transcript(qmp, path)
+            assert messages[0]["name"] == "GET_FEATURES" and messages[1]["answers"] == 1
+            assert messages[1]["from"] == "back-end"
+            front.send(Req.SET_VRING_NUM, b"short")
+            assert front.closed()
+            last = transcript(qmp, path)[-1]
+            assert (last["name"], last["malformed"]) == ("SET_VRING_NUM", True)
+        with Front(host.socket("rng0")):
+            assert {m["connection"] for m in transcript(qmp, path)} == {1, 2}
 
 
 def test_live_log(tmp_path, listener):
