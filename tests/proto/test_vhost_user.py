@@ -259,6 +259,29 @@ def test_as_uml_binds_and_unbinds(path, status):
             front.queues[0] = Queue(front.memory, 0, 128, True)
 
 
+def test_as_uml_binds_without_the_protocol_bit(path, status):
+    """A driver that takes features back loses that bit: then nothing says that it went, and of the
+    next one's the features come first, while rings run whose memory is anybody's by then."""
+    with Front(path, features=~F_PROTOCOL, protocol=BASIC) as front:
+        for turn in range(4):
+            for _ in range(3 + turn):
+                read_sector(front)
+            old = front.queues[0].ring
+            front.memory.write(old.avail, b"\xff" * 16)
+            front.set_features(front.features)
+            assert "DRIVER_OK" not in status()
+            front.set_mem_table(front.memory)
+            front.queues[0].close()
+            front.queues[0] = Queue(front.memory, 0, 128, True)
+            assert front.queues[0].ring.desc != old.desc
+            front.start_queue(0, base=0)
+            assert "DRIVER_OK" in status()
+        read_sector(front)
+        # A migration that ends is none of that.
+        front.set_features(front.features & ~(1 << 26))
+        read_sector(front)
+
+
 def break_ring(front):
     """A head beyond the table."""
     queue = front.queues[0]
