@@ -52,6 +52,9 @@ int control_new(const struct control_config *config, struct control **ret, struc
 	ctl->quit_work.fn = on_quit_work;
 	ctl->quit_timer.fn = on_quit_timer;
 	ctl->finished_work.fn = on_finished_work;
+	ctl->news_timer.fn = control_news_on_timer;
+	control_watch_init(ctl);
+	vdev_set_listener(&control_vdev_listener);
 	r = loop_init(&ctl->data_loop, "data", err);
 	if (!r)
 		r = loop_thread_start(&ctl->data_loop, err);
@@ -76,6 +79,9 @@ int control_free(struct control *ctl)
 	loop_work_cancel(ctl->config.loop, &ctl->quit_work);
 	loop_work_cancel(ctl->config.loop, &ctl->finished_work);
 	loop_timer_cancel(&ctl->quit_timer);
+	loop_timer_cancel(&ctl->news_timer);
+	control_watch_stop(ctl);
+	vdev_set_listener(NULL);
 	machine_free(ctl->machine);
 	if (ctl->devices) {
 		for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next)

@@ -21,6 +21,8 @@ struct control_config {
 	const char *name; /* of this run, or NULL; copied */
 	/* NULL: no machine, devices are exported by their listen= or connect=. */
 	const struct machine_ops *machine;
+	bool has_stall_ms; /* else the default, and a relay watches only while somebody asks */
+	uint32_t stall_ms; /* control/watch.h: the threshold */
 	bool relay; /* then every device is a relay (vhost/relay.h), and no other can be */
 	/* An event for all monitors; takes over the reference. */
 	void (*emit)(void *opaque, struct json_object *event);

@@ -214,6 +214,13 @@ static int take_options(struct control_device *cdev, struct json_object *args, s
 	return r < 0 ? r : options_none_left(what, args, tables, err);
 }
 
+char *control_device_path(const struct control_device *cdev)
+{
+	_cleanup_free_ char *proxy = qom_path(cdev->proxy);
+
+	return xasprintf("%s/virtio-backend", proxy);
+}
+
 static void free_device(struct control_device *cdev)
 {
 	struct control_device **at;
@@ -223,6 +230,8 @@ static void free_device(struct control_device *cdev)
 	if (*at)
 		*at = cdev->next;
 	vq_mapping_deinit(&cdev->mapping);
+	control_news_free(&cdev->news);
+	free(cdev->watches);
 	qom_free(cdev->proxy);
 	options_free(control_device_options, &cdev->options);
 	options_free(mapping_options, &cdev->options);
@@ -275,8 +284,11 @@ int control_device_add(struct control *ctl, struct json_object *args, struct err
 		return r;
 	}
 	add_to_tree(cdev);
+	/* From now on its news have a name. */
+	cdev->dev->owner = cdev;
 	cdev->next = ctl->devices;
 	ctl->devices = cdev;
+	control_watch_wake(ctl);
 	return 0;
 }
 
@@ -293,7 +305,7 @@ static void on_gone(struct vdev_wait *wait)
 	struct control_device *cdev = container_of(wait, struct control_device, gone);
 	struct control *ctl = cdev->ctl;
 	_cleanup_free_ char *proxy = qom_path(cdev->proxy);
-	_cleanup_free_ char *backend = xasprintf("%s/virtio-backend", proxy);
+	_cleanup_free_ char *backend = control_device_path(cdev);
 
 	cdev->dev = NULL;
 	if (!ctl->quitting) {

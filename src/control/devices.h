@@ -5,7 +5,9 @@
 
 #include "base/option.h"
 #include "control/control.h"
+#include "control/news.h"
 #include "control/vq_mapping.h"
+#include "control/watch.h"
 #include "qapi/commands.h"
 #include "qom/qom.h"
 #include "transport/vhost_user.h"
@@ -42,9 +44,14 @@ struct control_device {
 	bool unplugging;
 	struct loop_work unplug_work;
 	struct vdev_wait gone;
+	struct news news;
+	struct control_watch *watches; /* owned; num_watches, by queue */
+	unsigned int num_watches;
 	struct control_device *next;
 };
 
+/* Of the device, not of its parent; the caller frees it. */
+char *control_device_path(const struct control_device *cdev);
 /* Quiesces the device, then frees it and all that stands for it; DEVICE_DELETED tells. */
 void control_device_remove(struct control_device *cdev);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "control/act.h"
 #include "control/balloon.h"
 #include "control/devices.h"
 #include "control/internal.h"
@@ -16,6 +17,7 @@
 #include "control/qom_commands.h"
 #include "control/run.h"
 #include "control/vq_mapping.h"
+#include "control/watch.h"
 #include "inspect/findings.h"
 #include "inspect/negotiation.h"
 #include "inspect/sources.h"
@@ -154,4 +156,11 @@ const struct qapi_handlers control_handlers = {
 	.query_vhost_user_transcript = query_vhost_user_transcript,
 	.query_vhost_user_findings = query_vhost_user_findings,
 	.query_virtio_negotiation = query_virtio_negotiation,
+	.query_virtqueue_health = control_cmd_query_virtqueue_health,
+	.query_virtqueue_watch = control_cmd_query_virtqueue_watch,
+	.virtqueue_set_stall_threshold = control_cmd_virtqueue_set_stall_threshold,
+	.virtqueue_kick = control_cmd_virtqueue_kick,
+	.virtqueue_call = control_cmd_virtqueue_call,
+	.virtqueue_stop = control_cmd_virtqueue_stop,
+	.virtqueue_resume = control_cmd_virtqueue_resume,
 };

@@ -6,6 +6,7 @@
 #include "base/loop.h"
 #include "base/option.h"
 #include "control/control.h"
+#include "control/watch.h"
 #include "machine/machine.h"
 #include "qapi/events.h"
 #include "qom/qom.h"
@@ -33,6 +34,8 @@ struct control {
 	int status; /* to exit with */
 	struct loop_work quit_work, finished_work;
 	struct loop_timer quit_timer;
+	struct control_watching watching;
+	struct loop_timer news_timer;
 };
 
 static inline void control_emit(struct control *ctl, struct json_object *event)

@@ -64,6 +64,17 @@ bool describe_config_exists(const struct describe_config *field, const uint64_t 
 	       (field->need2 && describe_has_bit(features, field->need2 - 1));
 }
 
+bool describe_role_holds(const char *role)
+{
+	static const char *const beginnings[] = { "receiveq", "control receiveq", "rx", "event",
+		"statsq", "alarmq", "notification" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(beginnings); i++)
+		if (!strncmp(role, beginnings[i], strlen(beginnings[i])))
+			return true;
+	return false;
+}
+
 void describe_queue_role(const struct describe_type *type, unsigned index, unsigned num_queues,
 	const uint64_t *features, char buf[DESCRIBE_ROLE_BYTES])
 {

@@ -177,6 +177,12 @@ static inline bool describe_has_bit(const uint64_t words[2], unsigned bit)
 void describe_queue_role(const struct describe_type *type, unsigned index, unsigned num_queues,
 	const uint64_t *features, char buf[DESCRIBE_ROLE_BYTES]);
 
+/*
+ * Are the buffers of a queue with this role, as describe_queue_role() says it, supplies for what
+ * the device may have to say? It keeps them for as long as it likes.
+ */
+bool describe_role_holds(const char *role);
+
 /* Does the field exist under @features? NULL: before negotiation, yes. */
 bool describe_config_exists(const struct describe_config *field, const uint64_t *features);
 

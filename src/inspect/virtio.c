@@ -88,7 +88,7 @@ struct VirtioDeviceFeatures *inspect_features(
 	return ret;
 }
 
-static struct VirtioDeviceStatus *status_byte_new(const struct vdev *dev)
+struct VirtioDeviceStatus *inspect_status_byte(const struct vdev *dev)
 {
 	struct VirtioDeviceStatus *ret = xnew(struct VirtioDeviceStatus);
 	struct describe_names d;
@@ -120,7 +120,7 @@ int inspect_status(
 	s->host_features = inspect_features(dev, &dev->device_features, false);
 	s->backend_features = inspect_features(dev, &backend, true);
 	s->num_vqs = dev->num_queues;
-	s->status = status_byte_new(dev);
+	s->status = inspect_status_byte(dev);
 	s->isr = dev->view.isr;
 	s->queue_sel = dev->view.queue_sel;
 	s->vm_running = dev->vm_running;

@@ -25,6 +25,9 @@ struct vdev *inspect_find(struct qom_object *root, const char *path);
 struct VirtioDeviceFeatures *inspect_features(
 	const struct vdev *dev, const struct virtio_features *features, bool vhost_word);
 
+/* The status byte as names, which the caller owns. */
+struct VirtioDeviceStatus *inspect_status_byte(const struct vdev *dev);
+
 /* Newest device first. */
 void inspect_virtio(struct qom_object *root, struct VirtioInfoList *ret);
 int inspect_status(

@@ -73,6 +73,34 @@ static bool wants_reply(const struct transcript_entry *entry)
 	return entry->channel == TRANSCRIPT_MAIN && (!rule || rule->reply == VHU_REPLY_OWN);
 }
 
+static bool has_to_be_answered(const struct transcript_entry *entry, uint64_t protocol_features)
+{
+	const struct vhu_rule *rule = vhu_rule(le32_get(entry->header.request));
+
+	if (entry->reply || entry->malformed || transcript_is_reply(entry))
+		return false;
+	if (le32_get(entry->header.flags) & VHU_NEED_REPLY)
+		return true;
+	if (entry->channel != TRANSCRIPT_MAIN || !rule || rule->reply != VHU_REPLY_OWN)
+		return false;
+	return rule->feature < 0 || protocol_features >> rule->feature & 1;
+}
+
+const struct transcript_entry *transcript_unanswered(
+	const struct transcript *t, uint64_t protocol_features)
+{
+	uint64_t since = MIN(t->since[0], t->since[1]) + 1;
+
+	for (uint64_t serial = MAX(transcript_first(t), since); serial <= t->last; serial++) {
+		const struct transcript_entry *entry = transcript_get(t, serial);
+
+		if (serial > t->since[entry->channel] &&
+			has_to_be_answered(entry, protocol_features))
+			return entry;
+	}
+	return NULL;
+}
+
 static bool may_answer(const struct transcript_entry *reply, const struct transcript_entry *request)
 {
 	return request->channel == reply->channel && request->from_backend != reply->from_backend &&

@@ -72,6 +72,12 @@ struct transcript_entry *transcript_add(struct transcript *t, enum transcript_ch
 uint64_t transcript_first(const struct transcript *t);
 /* NULL where @serial is not there any more, or not yet. */
 struct transcript_entry *transcript_get(const struct transcript *t, uint64_t serial);
+/*
+ * The oldest request of this connection that has to be answered and was not, where these protocol
+ * features are negotiated; NULL: none. One that nobody knows counts only if it asked for a reply.
+ */
+const struct transcript_entry *transcript_unanswered(
+	const struct transcript *t, uint64_t protocol_features);
 /* A reply, by its direction and flags? */
 bool transcript_is_reply(const struct transcript_entry *entry);
 

@@ -134,6 +134,9 @@ void vhu_close(struct vhu *vhu)
 	vhu->connected = false;
 	vhu->dev->view.connected = false;
 	transcript_end(&vhu->transcript);
+	vhu->dev->view.last_end = VDEV_END_FRONT;
+	vhu->dev->view.last_end_ns = now_ns();
+	vhu->dev->view.waits_for[0] = '\0';
 	vhu->closing = true;
 	loop_fd_del(&vhu->node);
 	usock_deinit(&vhu->sock);
@@ -185,6 +188,7 @@ static void serve(struct vhu *vhu, int fd)
 	vhu->connected = true;
 	transcript_begin(&vhu->transcript);
 	vhu->dev->view.connected = true;
+	vhu->dev->view.last_end = VDEV_END_NONE;
 	vhu->redial_ms = REDIAL_MIN_MS;
 	log_limited(&vhu->visits, LOG_LEVEL_INFO, "%s: a front-end is connected on %s",
 		vdev_label(vhu->dev), vhu_where(vhu));

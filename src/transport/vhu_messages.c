@@ -442,8 +442,20 @@ static void run_message(struct vhu *vhu, bool held)
 
 static void resume_message(struct vhu *vhu)
 {
+	vhu->dev->view.waits_for[0] = '\0';
 	run_message(vhu, true);
 	vhu_process(vhu);
+}
+
+/* For who looks: that takes as long as what is in flight does. */
+static void note_wait(struct vhu *vhu, uint32_t request)
+{
+	struct vdev_transport_view *view = &vhu->dev->view;
+	char buf[32];
+
+	snprintf(view->waits_for, sizeof(view->waits_for), "%s",
+		vhu_request_name(request, buf, sizeof(buf)));
+	view->waits_since_ns = now_ns();
 }
 
 static void handle_message(struct vhu *vhu)
@@ -475,11 +487,13 @@ static void handle_message(struct vhu *vhu)
 		return;
 	}
 	make_call(vhu, &call);
-	if (handler->needs_idle && handler->needs_idle(vhu, &call))
-		vhu_when_idle(vhu, handler->one_ring ? &vhu->dev->queues[call.index] : NULL,
-			resume_message);
-	else
+	if (!handler->needs_idle || !handler->needs_idle(vhu, &call)) {
 		run_message(vhu, false);
+		return;
+	}
+	note_wait(vhu, request);
+	vhu_when_idle(
+		vhu, handler->one_ring ? &vhu->dev->queues[call.index] : NULL, resume_message);
 }
 
 static void receive_failed(struct vhu *vhu, int code)

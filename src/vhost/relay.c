@@ -315,6 +315,12 @@ static enum pump_verdict on_message(struct pump *pump, unsigned int from)
 
 /* --- ends --- */
 
+void relay_note_end(struct relay *relay, enum vdev_end end)
+{
+	relay->dev.view.last_end = end;
+	relay->dev.view.last_end_ns = now_ns();
+}
+
 static void on_closed(struct pump *pump, unsigned int from, const char *why)
 {
 	struct relay *relay = container_of(pump, struct relay, main);
@@ -329,10 +335,11 @@ static void on_closed(struct pump *pump, unsigned int from, const char *why)
 			vdev_label(&relay->dev), who);
 	pump_look(&relay->channel);
 	pump_close(&relay->channel);
+	relay->dev.view.connected = false;
+	relay_note_end(relay, from == PUMP_FRONT ? VDEV_END_FRONT : VDEV_END_BACK);
 	shadow_reset(&relay->shadow);
 	relay_forget(relay);
 	transcript_end(&relay->transcript);
-	relay->dev.view.connected = false;
 	loop_fd_events(&relay->accept_node, EPOLLIN);
 }
 
@@ -354,6 +361,7 @@ static void join(struct relay *relay, int front)
 
 	if (back < 0 && !relay->reconnect) {
 		close(front);
+		relay_note_end(relay, VDEV_END_NO_BACK);
 		log_limited(&relay->limit, LOG_LEVEL_WARN,
 			"%s: a front-end on %s is hung up on: %s", vdev_label(&relay->dev),
 			relay->listen, err.msg);
@@ -366,6 +374,7 @@ static void join(struct relay *relay, int front)
 		return;
 	}
 	relay->dev.view.connected = true;
+	relay->dev.view.last_end = VDEV_END_NONE;
 	if (back < 0) {
 		relay_lost(relay, err.msg);
 		return;

@@ -86,6 +86,8 @@ struct relay {
 /* Notes a message of the relay's own, said to @to or heard from the back-end. */
 void relay_note_own(struct relay *relay, bool from_backend, const struct vhu_header *header,
 	const void *payload, unsigned int num_fds);
+/* For who looks: how it is with the connection, or with the back-end while the front-end stays. */
+void relay_note_end(struct relay *relay, enum vdev_end end);
 /* A channel for another back-end: its end, which is the caller's, or -1. */
 int relay_new_channel(struct relay *relay);
 

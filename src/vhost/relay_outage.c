@@ -135,6 +135,7 @@ bool relay_lost(struct relay *relay, const char *why)
 	if (was_there) {
 		relay->redial_ms = REDIAL_FIRST_MS;
 		relay->down_since_ns = now_ns();
+		relay_note_end(relay, relay->journal.has_any ? VDEV_END_BACK : VDEV_END_NO_BACK);
 		log_limited(&relay->visits, LOG_LEVEL_WARN,
 			"%s: the back-end on %s is gone%s%s; it is dialled until one is there",
 			vdev_label(&relay->dev), relay->connect, why ? ": " : "", why ? why : "");
@@ -318,6 +319,7 @@ void relay_resume(struct relay *relay)
 	relay_stop_asking(relay);
 	loop_timer_cancel(&relay->patience);
 	relay->state = RELAY_PASSING;
+	relay_note_end(relay, VDEV_END_NONE);
 	relay->out_of_patience = false;
 	if (!relay->region_is_own)
 		relay->region_asked = false;

@@ -326,6 +326,7 @@ bool shadow_request(struct shadow *s, const struct vhu_header *header,
 	if (request < VHU_REQUEST_END && requests[request])
 		requests[request](s, &p);
 	derive_status(s);
+	vdev_vhost_changed(s->dev);
 	return true;
 }
 
@@ -340,6 +341,7 @@ void shadow_reply(struct shadow *s, const struct vhu_header *header,
 		return;
 	replies[request].fn(s, &p);
 	derive_status(s);
+	vdev_vhost_changed(s->dev);
 }
 
 /* --- life --- */
@@ -388,6 +390,7 @@ void shadow_reset(struct shadow *s)
 	dev->view.protocol_features = 0;
 	dev->num_queues = 0;
 	forget(s);
+	vdev_vhost_changed(dev);
 }
 
 void shadow_deinit(struct shadow *s)

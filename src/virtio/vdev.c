@@ -50,6 +50,12 @@ static void tell_status(struct vdev *dev)
 		listener->status_changed(dev);
 }
 
+void vdev_vhost_changed(struct vdev *dev)
+{
+	if (listener && listener->vhost_changed)
+		listener->vhost_changed(dev);
+}
+
 static void set_status(struct vdev *dev, uint8_t status)
 {
 	if (dev->status == status)

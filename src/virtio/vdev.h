@@ -77,11 +77,27 @@ struct vdev_class {
 	void (*reset)(struct vdev *dev);
 };
 
+/* How a connection ended, as far as the transport tells. */
+enum vdev_end {
+	VDEV_END_NONE,
+	VDEV_END_FRONT, /* the front-end hung up, or was hung up on */
+	VDEV_END_BACK, /* a relay's back-end did */
+	VDEV_END_NO_BACK, /* a front-end came, and a relay's back-end was not there */
+};
+
 /* What only the transport knows; inspection reads it here and never asks the transport. */
 struct vdev_transport_view {
 	const char *kind; /* "vhost-user" */
 	char *address; /* the socket's path; owned by the transport */
 	bool connected; /* a front-end is there */
+	/*
+	 * How the last connection ended; VDEV_END_NONE while one stands. While connected: of a
+	 * relay that the back-end is away, and dialled again.
+	 */
+	enum vdev_end last_end;
+	uint64_t last_end_ns; /* CLOCK_MONOTONIC */
+	char waits_for[32]; /* a message that is answered once queues are idle; "": none */
+	uint64_t waits_since_ns;
 	bool status_known; /* the driver's status byte comes as a message; else it is derived */
 	bool isr_known, queue_sel_known, disabled_known;
 	uint8_t isr;
@@ -114,6 +130,8 @@ struct vdev_listener {
 	void (*broken)(struct vdev *dev); /* dev->broken_reason says why */
 	void (*status_changed)(struct vdev *dev); /* any change of dev->status */
 	void (*config_written)(struct vdev *dev); /* the driver wrote its configuration space */
+	/* view.vhost may tell otherwise now whether somebody else serves a ring. */
+	void (*vhost_changed)(struct vdev *dev);
 };
 
 /* Waits until every queue of a device, or one of them, is idle. The node is the caller's until fn()
@@ -127,6 +145,7 @@ struct vdev_wait {
 struct vdev {
 	const struct vdev_class *cls;
 	char *id; /* NULL where none was given */
+	void *owner; /* whoever made it, for the listener; NULL before it is fully there */
 	struct loop *main_loop;
 	struct loop *data_loop; /* that serves its queues unless an iothread does */
 
@@ -165,6 +184,8 @@ struct vdev {
 extern const struct option_spec vdev_common_options[];
 
 void vdev_set_listener(const struct vdev_listener *listener);
+/* For who keeps view.vhost: something may have started or stopped. */
+void vdev_vhost_changed(struct vdev *dev);
 
 /*
  * A new device of the class with default options, not yet realized: the caller parses options into

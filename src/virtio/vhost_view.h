@@ -14,8 +14,8 @@ struct transcript;
 /* One queue. */
 struct vhost_view_ring {
 	/*
-	 * Duplicates of the peers' descriptors, for a look at what they are; never read, written or
-	 * waited for. -1: none.
+	 * Duplicates of the peers' descriptors, for a look at what they are; never read or waited
+	 * for, and written only where an operator asks for it. -1: none.
 	 */
 	int kick, call, err;
 	bool has_areas; /* the front-end said where they lie */

@@ -106,6 +106,7 @@ void vq_init(struct vq *vq, struct vdev *dev, unsigned int index, uint32_t num_d
 	vq->stop_post.fn = vq_on_stop;
 	vq->kick_post.fn = vq_on_kick_post;
 	vq->call_post.fn = on_call;
+	vq->extra_call_post.fn = vq_on_extra_call;
 	vq->stopped_post.fn = on_stopped;
 	vq->broken_post.fn = on_broken;
 }
@@ -365,6 +366,12 @@ void vq_kick(struct vq *vq)
 		return;
 	atomic_store(&vq->kick_told, true);
 	vq_look_again(vq);
+}
+
+void vq_call(struct vq *vq)
+{
+	if (vq->state == VQ_RUNNING && !atomic_exchange(&vq->extra_call_posted, true))
+		loop_post(vq->loop, &vq->extra_call_post);
 }
 
 void vq_set_call_by_message(struct vq *vq, bool on)

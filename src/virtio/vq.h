@@ -158,6 +158,7 @@ struct vq {
 	enum vq_state state;
 	bool enabled; /* the transport lets it run; vdev.h says when it does */
 	unsigned int num_holds; /* it rests while others run: vdev_hold_queue() */
+	bool stopped_by_hand; /* one of the holds is an operator's */
 	/*
 	 * The last word on kick_fd, which the serving loop may not have heard yet; or the transport
 	 * says that kicks come by vq_kick().
@@ -178,8 +179,8 @@ struct vq {
 	struct loop_post start_post, stop_post, stopped_post, broken_post;
 	/* Notifications without descriptors. One that was posted and not run stands for all after.
 	 */
-	struct loop_post kick_post, call_post;
-	_Atomic bool kick_posted, call_posted;
+	struct loop_post kick_post, call_post, extra_call_post;
+	_Atomic bool kick_posted, call_posted, extra_call_posted;
 	_Atomic bool kick_told; /* kick_post stands for a kick, and not for a look alone */
 	_Atomic bool call_by_message; /* without call_fd, vdev_transport_ops.call is called */
 	void (*stopped_fn)(struct vq *vq); /* vdev's: the queue is idle now. Main loop */
@@ -344,6 +345,11 @@ void vq_kick(struct vq *vq);
  * shows it to serve() once more. No kick is counted.
  */
 void vq_look_again(struct vq *vq);
+/*
+ * Main loop, any state: the driver is called, whether there is a reason or not. A queue that does
+ * not run calls nobody.
+ */
+void vq_call(struct vq *vq);
 /*
  * Main loop, any state: interrupts of a queue without a call descriptor go to the transport, or
  * nowhere.

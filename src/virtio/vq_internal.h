@@ -68,6 +68,7 @@ void vq_poll_stop(struct vq *vq);
 void vq_on_start(struct loop_post *post);
 void vq_on_stop(struct loop_post *post);
 void vq_on_kick_post(struct loop_post *post);
+void vq_on_extra_call(struct loop_post *post);
 void vq_on_run_work(struct loop_work *work);
 void vq_on_flush_work(struct loop_work *work);
 void vq_on_kick(struct loop_fd *node, uint32_t revents);

@@ -442,6 +442,15 @@ void vq_on_kick_post(struct loop_post *post)
 	vq_run(vq);
 }
 
+void vq_on_extra_call(struct loop_post *post)
+{
+	struct vq *vq = container_of(post, struct vq, extra_call_post);
+
+	atomic_store(&vq->extra_call_posted, false);
+	if (!vq->stopping && !vq->broken)
+		vq_send_call(vq);
+}
+
 void vq_resume(struct vq *vq)
 {
 	if (!vq->broken && !vq->stopping)

@@ -422,6 +422,10 @@ class Queue:
                 return found
             self.wait_call(end - time.monotonic())
 
+    def drain_calls(self):
+        """As an interrupt handler does."""
+        return signalled(self.call_fd)
+
     def wait_call(self, timeout=PATIENCE):
         """Sleep until a call came, or a moment: between a look and the re-arming of the call the
         device may have finished."""
