@@ -285,6 +285,8 @@ static int set_up(struct host *host, struct err *err)
 		.name = host->options.name,
 		.machine = host->options.machine,
 		.relay = host->kind == HOST_RELAY,
+		.has_stall_ms = host->options.has_stall_ms,
+		.stall_ms = host->options.stall_ms,
 		.emit = on_event,
 		.finished = on_finished,
 		.opaque = host,

@@ -51,6 +51,11 @@ static const struct cmd_option common_options[] = {
 		"a monitor for people, which only looks; may be given\n"
 		"again: unix:PATH[,mode=MODE][,group=GROUP], stdio" },
 	{ "read-only", CMD_FLAG, FIELD(read_only), NULL, "makes every monitor a read-only one" },
+	{ "stall-ms", CMD_STRING, FIELD(stall_text), "N",
+		"how many milliseconds a queue may stand still while\n"
+		"somebody waits before VIRTQUEUE_STALLED tells of it; 0:\n"
+		"nobody watches. The default is 2000; a relay watches only\n"
+		"when it was given, or while somebody asks" },
 	{ "ready-fd", CMD_STRING, FIELD(ready_fd_text), "N",
 		"write a newline to descriptor N and close it when\n"
 		"everything listens" },
@@ -164,6 +169,23 @@ static int parse_ready_fd(struct host_options *o, struct err *err)
 	return 0;
 }
 
+static int parse_stall_ms(struct host_options *o, struct err *err)
+{
+	unsigned long n;
+	char *end;
+
+	if (!o->stall_text)
+		return 0;
+	errno = 0;
+	n = strtoul(o->stall_text, &end, 10);
+	if (errno || *end || *o->stall_text < '0' || *o->stall_text > '9' || n > UINT32_MAX)
+		return err_set(err, -EINVAL, "--stall-ms '%s': expected a number of milliseconds",
+			o->stall_text);
+	o->has_stall_ms = true;
+	o->stall_ms = (uint32_t)n;
+	return 0;
+}
+
 static int check(struct host_options *o, bool with_machine, struct err *err)
 {
 	if (o->name && !rundir_name_ok(o->name))
@@ -171,7 +193,7 @@ static int check(struct host_options *o, bool with_machine, struct err *err)
 			"--name '%s': expected 1 to %d letters, digits and '._-+', not beginning "
 			"with '.' or '-'",
 			o->name, RUNDIR_NAME_MAX_BYTES);
-	if (parse_ready_fd(o, err) < 0)
+	if (parse_ready_fd(o, err) < 0 || parse_stall_ms(o, err) < 0)
 		return -EINVAL;
 	if (!with_machine)
 		return 0;

@@ -16,12 +16,15 @@ struct host_options {
 	const char *name;
 	struct cmd_list qmp, monitor, objects, devices;
 	bool read_only;
+	const char *stall_text;
 	const char *ready_fd_text;
 	const char *machine_name, *kernel, *initrd, *append, *memory_text, *console;
 
 	/* What follows from it. */
 	const struct machine_ops *machine; /* NULL: serve and relay */
 	int ready_fd; /* -1: none */
+	bool has_stall_ms;
+	uint32_t stall_ms;
 	uint64_t memory_bytes;
 };
 

@@ -8,6 +8,7 @@
 #include "bin/drive.h"
 #include "bin/host.h"
 #include "client/info.h"
+#include "client/why.h"
 
 #define EXIT_USAGE 2
 
@@ -22,6 +23,7 @@ static const struct command commands[] = {
 	{ "serve", host_serve_main, "export devices to another virtual machine monitor" },
 	{ "relay", host_relay_main, "make somebody else's vhost-user device visible" },
 	{ "drive", drive_main, "drive a vhost-user back-end: measure it, verify it" },
+	{ "why", client_why_main, "say of each queue why it stands still" },
 	{ "info", client_info_main, "look into the devices of a running ringside, or of QEMU" },
 };
 

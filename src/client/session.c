@@ -36,6 +36,10 @@ static const struct {
 		"QEMU does not know where its numbers come from: 'sources' needs a Ringside "
 		"monitor",
 		true },
+	{ "query-virtqueue-health",
+		"QEMU does not say why a queue stands still: 'why' needs a Ringside monitor; "
+		"'ringside relay' between QEMU and a vhost-user back-end has one",
+		true },
 	{ "query-vhost-user-transcript", "this monitor keeps no transcript of messages" },
 };
 

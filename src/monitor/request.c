@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/value.h"
 #include "monitor/hmp.h"
@@ -134,6 +135,14 @@ static void refuse(struct session *s, const struct err *err)
 	}
 }
 
+/* Who changes something, and what: looking leaves no trace. */
+static void log_action(const struct session *s, const char *command, struct json_object *args)
+{
+	_cleanup_free_ char *text = args ? value_to_text(args, NULL) : NULL;
+
+	log_info("monitor %s%s: %s %.200s", s->monitor->address, s->who, command, text ? text : "");
+}
+
 static void run(struct session *s, const char *text, size_t len)
 {
 	_cleanup_value_ struct json_object *json = NULL;
@@ -151,6 +160,8 @@ static void run(struct session *s, const char *text, size_t len)
 		reply_error(s, &error);
 		return;
 	}
+	if (command->action)
+		log_action(s, request.command, request.args);
 	s->busy = true;
 	call = qapi_dispatch(
 		&s->monitor->handlers, s->monitor->config.ctx, command, request.args, done, s);

@@ -7,6 +7,7 @@
 #include "monitor/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -220,6 +221,16 @@ void session_continue(struct session *s)
 		loop_work_add(s->monitor->config.loop, &s->work);
 }
 
+/* For the log, where somebody changes something. */
+static void note_peer(struct session *s)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(s->in.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.pid > 0)
+		snprintf(s->who, sizeof(s->who), ", process %d of user %u", cred.pid, cred.uid);
+}
+
 int session_new(struct monitor *monitor, int *in_fd, int *out_fd, struct err *err)
 {
 	struct session *s = xnew(struct session);
@@ -232,6 +243,7 @@ int session_new(struct monitor *monitor, int *in_fd, int *out_fd, struct err *er
 	s->work.fn = on_work;
 	s->stall.fn = on_stall;
 	s->is_socket = fstat(s->out.fd, &st) == 0 && S_ISSOCK(st.st_mode);
+	note_peer(s);
 	s->next = monitor->sessions;
 	monitor->sessions = s;
 	monitor->num_sessions++;

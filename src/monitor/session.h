@@ -27,6 +27,7 @@ struct session {
 	/* Two descriptors even where they are one socket, so that each is watched by itself. */
 	struct loop_fd in, out;
 	bool is_socket;
+	char who[48]; /* ", process 812 of user 0", as far as the socket tells; or "" */
 	/* qmp_capabilities has run: commands and events flow. */
 	bool negotiated;
 	/* The client sends no more; the session ends when what it sent is answered. */
