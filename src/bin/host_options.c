@@ -31,6 +31,16 @@ static const struct cmd_option machine_options[] = {
 	{ NULL },
 };
 
+static const struct cmd_option relay_options[] = {
+	{ "reconnect", CMD_FLAG, FIELD(reconnect), NULL,
+		"every device goes on with another back-end when its own\n"
+		"dies, unless it says reconnect=off" },
+	{ "outage-ms", CMD_STRING, FIELD(outage_ms), "N",
+		"how long messages wait for that, where a device does not\n"
+		"say outage-ms=; the default is 5000" },
+	{ NULL },
+};
+
 static const struct cmd_option common_options[] = {
 	{ "device", CMD_LIST, FIELD(devices), "DRIVER,id=ID,KEY=VALUE,...",
 		"a device; may be given again, also as a JSON object.\n"
@@ -86,11 +96,19 @@ static const struct {
 		"connect=/tmp/back.sock\n" },
 };
 
+/* Those of one kind of host alone; NULL: none. */
+static const struct cmd_option *own_options(enum host_kind kind)
+{
+	if (kind == HOST_RUN)
+		return machine_options;
+	return kind == HOST_RELAY ? relay_options : NULL;
+}
+
 static void print_help(enum host_kind kind)
 {
-	bool machine = kind == HOST_RUN;
-	const struct cmd_option *const tables[] = { machine ? machine_options : common_options,
-		machine ? common_options : NULL, NULL };
+	const struct cmd_option *own = own_options(kind);
+	const struct cmd_option *const tables[] = { own ? own : common_options,
+		own ? common_options : NULL, NULL };
 
 	fputs(texts[kind].before, stdout);
 	cmd_print_options(stdout, tables);
@@ -204,8 +222,7 @@ static int check(struct host_options *o, bool with_machine, struct err *err)
 int host_options_parse(
 	int argc, char **argv, enum host_kind kind, struct host_options *ret, struct err *err)
 {
-	const struct cmd_option *const tables[] = { common_options,
-		kind == HOST_RUN ? machine_options : NULL, NULL };
+	const struct cmd_option *const tables[] = { common_options, own_options(kind), NULL };
 	bool help;
 	int r;
 

@@ -18,6 +18,8 @@ struct host_options {
 	bool read_only;
 	const char *stall_text;
 	const char *ready_fd_text;
+	bool reconnect; /* relay */
+	const char *outage_ms;
 	const char *machine_name, *kernel, *initrd, *append, *memory_text, *console;
 
 	/* What follows from it. */

@@ -24,6 +24,10 @@ struct control_config {
 	bool has_stall_ms; /* else the default, and a relay watches only while somebody asks */
 	uint32_t stall_ms; /* control/watch.h: the threshold */
 	bool relay; /* then every device is a relay (vhost/relay.h), and no other can be */
+	/* What a relay that does not say it itself has of reconnect= and outage-ms=; NULL: no word.
+	 */
+	bool relay_reconnect;
+	const char *relay_outage_ms;
 	/* An event for all monitors; takes over the reference. */
 	void (*emit)(void *opaque, struct json_object *event);
 	/*

@@ -169,9 +169,17 @@ static int take_relay_options(
 	struct control_device *cdev, struct json_object *args, struct err *err)
 {
 	const struct option_spec *const tables[] = { relay_class.options, NULL };
+	const struct control_config *config = &cdev->ctl->config;
 	uint16_t virtio_id = 0;
-	int r = options_take(relay_class.options, cdev->dev, args, err);
+	int r;
 
+	/* What the run says of all its relays. */
+	if (config->relay_reconnect && !json_object_object_get_ex(args, "reconnect", NULL))
+		json_object_object_add(args, "reconnect", json_object_new_boolean(true));
+	if (config->relay_outage_ms && !json_object_object_get_ex(args, "outage-ms", NULL))
+		json_object_object_add(
+			args, "outage-ms", value_new_string(config->relay_outage_ms));
+	r = options_take(relay_class.options, cdev->dev, args, err);
 	if (!r)
 		r = options_none_left("a relay", args, tables, err);
 	if (!r && relay_type_option(cdev->dev))

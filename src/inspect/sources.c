@@ -211,6 +211,9 @@ static char *thread_note(const struct where *w)
 {
 	const struct loop *loop = w->vq->loop;
 
+	if (w->vhost && w->vhost->rings[w->vq->index].stopped_reason)
+		return xasprintf("served by nobody: its back-end died, and %s",
+			w->vhost->rings[w->vq->index].stopped_reason);
 	if (w->vhost)
 		return xstrdup("served by the back-end");
 	return xasprintf("served by thread %s (%d)", loop->name, atomic_load(&loop->tid));
