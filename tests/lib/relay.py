@@ -24,7 +24,7 @@ def relay(tmp_path, *devices, connect, arguments=(), **how):
     for device in devices:
         ident = re.search(r"\bid=([^,]+)", device)[1]
         device += f",listen={folder.path / (ident + '.sock')}"
-        if "connect=" not in device:
+        if not re.search(r"\bconnect=", device):
             device += f",connect={connect}"
         argv += ["--device", device]
     return Ringside(argv, folder=folder, log=pathlib.Path(tmp_path) / "relay.log", **how)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A back-end behind `ringside relay` with reconnect=on is killed ten times in a row, under load. The
+front-end is `ringside drive`, which knows nothing of reconnections, checks all that it reads, and
+is told of nothing. Guests: tests/guest/test_relay_kills.py."""
+import contextlib
+import json
+import re
+import shutil
+import signal
+
+import pytest
+
+from lib.look import queue_of, status_of
+from lib.process import Process, wait_until
+from lib.relay import R0, relay, transcript
+from lib.ringside import Folder, binary, serve
+
+KILLS = 10
+SIZE = 16 << 20
+
+
+class Daemon:
+    """qemu-storage-daemon; it has no in-flight region."""
+
+    def __init__(self, image, folder):
+        program = shutil.which("qemu-storage-daemon")
+        if not program:
+            pytest.skip("qemu-storage-daemon is missing: package qemu-system-common is not "
+                        "installed")
+        self.path = folder.path / "disk0.sock"
+        self.argv = [program, "--blockdev",
+                     f"driver=file,node-name=f0,filename={image},locking=off", "--export",
+                     "type=vhost-user-blk,id=e0,node-name=f0,addr.type=unix,writable=on,"
+                     f"num-queues=2,addr.path={self.path}"]
+        self.start()
+
+    def start(self):
+        self.path.unlink(missing_ok=True)
+        self.process = Process(self.argv)
+
+    def again(self):
+        self.process.kill()
+        self.start()
+
+    def end(self):
+        self.process.kill()
+
+
+class Own:
+    """Our own, with one."""
+
+    def __init__(self, tmp_path, image, folder, packed):
+        self.how = (tmp_path, f"virtio-blk,id=disk0,filename={image},num-queues=2,aio=threads,"
+                    f"packed={packed}")
+        self.folder = folder
+        self.host = serve(*self.how, folder=folder)
+        self.path = self.host.socket("disk0")
+
+    def again(self):
+        self.host.process.signal(signal.SIGKILL)
+        self.host.crash()
+        self.host = serve(*self.how, folder=self.folder)
+
+    def end(self):
+        self.host.destroy()
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "image"
+    path.write_bytes(bytes(SIZE))
+    return path
+
+
+@contextlib.contextmanager
+def load(host, *words):
+    """`ringside drive`, for longer than anybody lets it run, and its result."""
+    argv = [binary(), "drive", "--connect", host.socket("r0"), "--device", "blk", "--rw", "randrw",
+            "--bs", "4k", "--verify", "--json", *words]
+    process = Process([str(a) for a in argv])
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def used(qmp, queues=1):
+    return [queue_of(qmp, "r0", n)["used-idx"] for n in range(queues)]
+
+
+def wait_for_progress(look, what):
+    before = look()
+    wait_until(lambda: all(a != b for a, b in zip(look(), before)), what)
+
+
+def last_serial(qmp):
+    return transcript(qmp)[-1]["serial"]
+
+
+def wait_for_replay(qmp, serial):
+    """The relay has told the next one all, and heard that it took it."""
+    wait_until(lambda: any(m["own"] and m["name"] == "GET_FEATURES" and m["is-reply"]
+                           and m["answers"] > serial and sum(
+                               n["name"] == "GET_FEATURES" and n["is-reply"] and n["own"]
+                               for n in transcript(qmp, after=serial)) == 2
+                           for m in transcript(qmp, after=serial)[-1:]), "the replay's end")
+
+
+def finish(process):
+    """Its result: nothing failed, nothing was read that was not written."""
+    process.signal(signal.SIGINT)
+    assert process.wait() == 0, process.text
+    return json.loads(process.text[process.text.index("{"):])
+
+
+@pytest.mark.parametrize("packed", ["off", "on"], ids=["split", "packed"])
+def test_own_back_end_deep(tmp_path, image, packed):
+    """With a region of the relay's own: every request completes, whatever was in flight."""
+    folder = Folder()
+    back = Own(tmp_path, image, folder, packed)
+    try:
+        with relay(tmp_path, "id=r0,type=virtio-blk,reconnect=on", connect=back.path) as host, \
+                load(host, "--iodepth", 32, "--queues", 2,
+                     *(["--packed"] if packed == "on" else [])) as process, host.qmp() as qmp:
+            for _ in range(KILLS):
+                with back.host.qmp() as behind:
+                    wait_for_progress(lambda: [queue_of(behind, "disk0", n)["last-avail-idx"]
+                                               for n in range(2)], "requests on both queues")
+                serial = last_serial(qmp)
+                back.again()
+                wait_for_replay(qmp, serial)
+            finish(process)
+            assert "is stopped" not in host.process.text
+    finally:
+        back.end()
+
+
+def test_daemon_with_one_request(tmp_path, image):
+    """No region, one request at a time: the ring proves which one it is."""
+    back = Daemon(image, Folder())
+    try:
+        wait_until(back.path.exists, "the daemon's socket")
+        with relay(tmp_path, "id=r0,type=virtio-blk,reconnect=on", connect=back.path) as host, \
+                load(host, "--iodepth", 1) as process, host.qmp() as qmp:
+            wait_until(lambda: status_of(qmp, "r0")["vhost-started"], "the driver's start")
+            for _ in range(KILLS):
+                wait_for_progress(lambda: used(qmp), "requests")
+                serial = last_serial(qmp)
+                back.again()
+                wait_for_replay(qmp, serial)
+                wait_for_progress(lambda: used(qmp), "requests with the next one")
+            finish(process)
+            assert "is stopped" not in host.process.text
+    finally:
+        back.end()
+
+
+def test_daemon_deep(tmp_path, image):
+    """No region, 32 requests at a time: it goes on, or stops and says why; what was read is right
+    either way, which the driver checks as it goes."""
+    back = Daemon(image, Folder())
+    try:
+        wait_until(back.path.exists, "the daemon's socket")
+        with relay(tmp_path, "id=r0,type=virtio-blk,reconnect=on", connect=back.path) as host, \
+                load(host, "--iodepth", 32) as process, host.qmp() as qmp:
+            wait_until(lambda: status_of(qmp, "r0")["vhost-started"], "the driver's start")
+            for _ in range(KILLS):
+                wait_for_progress(lambda: used(qmp), "requests")
+                serial = last_serial(qmp)
+                back.again()
+                wait_for_replay(qmp, serial)
+                notes = {m["member"]: m.get("note") for m in
+                         qmp.command("query-virtio-sources", path=R0)}
+                if "served by nobody" in notes["queue.0.thread"]:
+                    assert re.search("was answered before others|cannot be told",
+                                     notes["queue.0.thread"])
+                    assert "queue 0 is stopped" in host.process.text
+                    assert used(qmp) == used(qmp) and process.running()
+                    return
+                wait_for_progress(lambda: used(qmp), "requests with the next one")
+            finish(process)
+    finally:
+        back.end()
