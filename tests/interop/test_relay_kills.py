@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A back-end behind `ringside relay` with reconnect=on is killed ten times in a row, under load. The
-front-end is `ringside drive`, which knows nothing of reconnections, checks all that it reads, and
-is told of nothing. Guests: tests/guest/test_relay_kills.py."""
+front-end is `ringside drive`, which is told of nothing and checks all that it reads."""
 import contextlib
 import json
 import re
