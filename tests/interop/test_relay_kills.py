@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A back-end behind `ringside relay` with reconnect=on is killed ten times in a row, under load. The
+"""A back-end behind `ringside relay` with reconnect=on is killed ten times in a row under load. The
 front-end is `ringside drive`, which is told of nothing and checks all that it reads."""
 import contextlib
 import json

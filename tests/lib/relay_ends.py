@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The two ends of a relay that reconnects, in a test's hands: a back-end that keeps what it is told,
+"""The two ends of a relay that reconnects, in a test's hands: a back-end that keeps what it hears,
 and a front-end whose rings the test writes.
 
-    with Guest(host.socket("r0")) as guest: back = Back(listener.accept()); guest.start(); back.die()
+    with Guest(host.socket("r0")) as guest:
+        back = Back(listener.accept())
+        guest.start()
+        back.die()
 """
 import contextlib
 import os
