@@ -62,6 +62,7 @@ static int parse_operands(struct info *info, int num, char **operands, struct er
 			PROGRAM, v->name, v->operands, num - 1, num == 2 ? "" : "s", v->name);
 	if (num > 1)
 		info->word = operands[1];
+	info->call.has_queue = num > 2;
 	if (num > 2)
 		r = session_parse_number(
 			"queue", operands[2], ARGUMENT_MAX, &info->call.queue, err);
@@ -119,7 +120,7 @@ static struct json_object *make_arguments(const struct info *info)
 	if (!call->path)
 		return NULL;
 	arguments = session_path_argument(call->path);
-	if (info->verb->min_operands > 1)
+	if (call->has_queue)
 		json_object_object_add(arguments, "queue", json_object_new_uint64(call->queue));
 	if (call->has_index)
 		json_object_object_add(arguments, "index", json_object_new_uint64(call->index));

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "client/features.h"
 #include "client/iothreads.h"
+#include "client/queue_life.h"
 #include "client/show_queue.h"
 #include "client/transcript.h"
 
@@ -62,6 +63,16 @@ static void verb_iothreads(const struct info_call *call, struct json_object *rep
 	iothreads_show(&call->show, call->session->client, reply);
 }
 
+static void verb_trace(const struct info_call *call, struct json_object *reply)
+{
+	queue_life_show_trace(&call->show, call->path, (unsigned int)call->queue, reply);
+}
+
+static void verb_inflight(const struct info_call *call, struct json_object *reply)
+{
+	queue_life_show_inflight(&call->show, call->path, reply);
+}
+
 static const struct info_verb verbs[] = {
 	{ "virtio", "", "the list of devices", 0, 0, "x-query-virtio", verb_list, .is_list = true },
 	{ "status", " PATH", "state and features of a device, by name", 1, 1,
@@ -82,6 +93,11 @@ static const struct info_verb verbs[] = {
 		"query-vhost-user-transcript", verb_transcript },
 	{ "findings", " PATH", "what is remarkable in these messages (Ringside only)", 1, 1,
 		"query-vhost-user-findings", verb_findings },
+	{ "trace", " PATH N", "the last events of its queue N (Ringside only)", 2, 2,
+		"query-virtqueue-trace", verb_trace },
+	{ "inflight", " PATH [N]",
+		"requests taken and not answered, of queue N or all (Ringside only)", 1, 2,
+		"query-virtqueue-inflight", verb_inflight },
 	{ "iothreads", "", "the threads that serve queues, and (Ringside only) which", 0, 0,
 		"query-iothreads", verb_iothreads },
 };

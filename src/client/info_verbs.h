@@ -12,7 +12,7 @@ struct info_call {
 	struct show show;
 	char *path; /* the PATH resolved; NULL where the verb has none */
 	uint64_t queue, index;
-	bool has_index;
+	bool has_queue, has_index;
 };
 
 struct info_verb {

@@ -15,6 +15,7 @@
 #include "control/iothreads.h"
 #include "control/objects.h"
 #include "control/qom_commands.h"
+#include "control/queue_queries.h"
 #include "control/run.h"
 #include "control/vq_mapping.h"
 #include "control/watch.h"
@@ -163,4 +164,6 @@ const struct qapi_handlers control_handlers = {
 	.virtqueue_call = control_cmd_virtqueue_call,
 	.virtqueue_stop = control_cmd_virtqueue_stop,
 	.virtqueue_resume = control_cmd_virtqueue_resume,
+	.query_virtqueue_trace = control_cmd_query_virtqueue_trace,
+	.query_virtqueue_inflight = control_cmd_query_virtqueue_inflight,
 };

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Commands about what a queue does; rows of control_handlers. Main loop. */
+#ifndef CONTROL_QUEUE_QUERIES_H
+#define CONTROL_QUEUE_QUERIES_H
+
+#include "qapi/commands.h"
+
+int control_cmd_query_virtqueue_trace(struct qapi_call *call, const char *path, uint16_t queue,
+	bool has_last, uint32_t last, struct VirtqueueEventList *ret, struct qapi_error *error);
+int control_cmd_query_virtqueue_inflight(struct qapi_call *call, const char *path, bool has_queue,
+	uint16_t queue, struct VirtqueueRequestList *ret, struct qapi_error *error);
+
+#endif
