@@ -107,6 +107,16 @@ uint64_t dirty_log_bytes(const struct dirty_log *log)
 	return log->region->desc.size;
 }
 
+const struct gmem_region *dirty_log_region(const struct dirty_log *log)
+{
+	return log->region;
+}
+
+int dirty_log_keep_fd(struct dirty_log *log, int fd, struct err *err)
+{
+	return gmem_region_keep_fd(log->region, fd, err);
+}
+
 bool dirty_log_is_lost(const struct dirty_log *log)
 {
 	/* Acquire pairs with the guard's release: who sees the count sees the mark. */

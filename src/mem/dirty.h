@@ -39,6 +39,9 @@ bool dirty_log_mark_host(
 /* Writes whose pages were, in part, beyond the log. Any thread. */
 uint64_t dirty_log_num_beyond(const struct dirty_log *log);
 uint64_t dirty_log_bytes(const struct dirty_log *log);
+/* The file and the mapping behind it, for who hands the log on: dirty_log_keep_fd() came first. */
+const struct gmem_region *dirty_log_region(const struct dirty_log *log);
+int dirty_log_keep_fd(struct dirty_log *log, int fd, struct err *err);
 /* Did its owner truncate it? What was marked since is lost. Cheap: one load usually. */
 bool dirty_log_is_lost(const struct dirty_log *log);
 

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -98,6 +99,7 @@ static int new_region(const struct gmem_region_desc *desc, int fd, int prot,
 	region->map = map;
 	region->map_bytes = (size_t)bytes;
 	region->host = (uint8_t *)map + lead;
+	region->fd = -1;
 	atomic_init(&region->num_refs, 1);
 	*ret = region;
 	return 0;
@@ -115,6 +117,15 @@ int gmem_region_new_readonly(
 	return new_region(desc, fd, PROT_READ, ret, err);
 }
 
+int gmem_region_keep_fd(struct gmem_region *region, int fd, struct err *err)
+{
+	region->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return region->fd < 0
+		       ? err_set(err, -errno, "memory region at 0x%" PRIx64 ": descriptor %d: %m",
+				 region->desc.gpa, fd)
+		       : 0;
+}
+
 struct gmem_region *gmem_region_ref(struct gmem_region *region)
 {
 	atomic_fetch_add_explicit(&region->num_refs, 1, memory_order_relaxed);
@@ -127,6 +138,7 @@ void gmem_region_unref(struct gmem_region *region)
 		return;
 	guard_remove(region->guard);
 	munmap(region->map, region->map_bytes);
+	close_fd(&region->fd);
 	free(region);
 }
 

@@ -39,6 +39,7 @@ struct gmem_region {
 	void *map; /* what mmap() gave: page-aligned, at or below host */
 	size_t map_bytes;
 	struct guard_slot *guard;
+	int fd; /* of the file, where somebody else shall map it too; -1: not kept */
 	_Atomic unsigned int num_refs;
 };
 
@@ -57,6 +58,11 @@ int gmem_region_new(
 /* The same, only to be looked at: a write through any pointer into it is a fault. */
 int gmem_region_new_readonly(
 	const struct gmem_region_desc *desc, int fd, struct gmem_region **ret, struct err *err);
+/*
+ * Keeps a duplicate of @fd, the file that the region was made from, until the region goes: for who
+ * hands the memory on. Before anybody else has the region.
+ */
+int gmem_region_keep_fd(struct gmem_region *region, int fd, struct err *err);
 struct gmem_region *gmem_region_ref(struct gmem_region *region);
 /* The last reference unmaps. NULL is allowed. */
 void gmem_region_unref(struct gmem_region *region);

@@ -324,7 +324,7 @@ static void detach(struct vdev *dev)
 	free(vhu->rings);
 	free(vhu);
 	free(dev->view.address);
-	dev->view = (struct vdev_transport_view){ 0 };
+	dev->view = (struct vdev_transport_view){ .vhost = dev->view.vhost };
 	dev->transport = NULL;
 	dev->transport_opaque = NULL;
 }
@@ -349,7 +349,8 @@ static struct vhu *new_vhu(struct vdev *dev, const char *address)
 	vhu->rings = xnew_n(struct vhu_ring, dev->num_queues);
 	dev->transport = &vhost_user_ops;
 	dev->transport_opaque = vhu;
-	dev->view = (struct vdev_transport_view){ 0 };
+	/* Who serves the queues was there before us. */
+	dev->view = (struct vdev_transport_view){ .vhost = dev->view.vhost };
 	dev->view.kind = "vhost-user";
 	dev->view.address = xstrdup(address);
 	transcript_init(&vhu->transcript);
@@ -401,6 +402,11 @@ int vhost_user_attach(struct vdev *dev, const struct vhost_user_config *cfg, str
 		return err_set(err, -EINVAL,
 			"%s: expected %s of listen= and connect=", vdev_label(dev),
 			cfg->listen ? "only one" : "one");
+	if (cfg->inband && dev->handover)
+		return err_set(err, -EINVAL,
+			"%s: inband-notifications=on: whoever serves this device's rings is "
+			"notified by descriptors alone",
+			vdev_label(dev));
 	if (cfg->listen)
 		return start_listening(dev, cfg, err);
 	if (cfg->mode || cfg->group)

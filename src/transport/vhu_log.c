@@ -49,6 +49,8 @@ int vhu_set_log_base(struct vhu *vhu, struct vhu_call *call, struct err *err)
 
 	r = dirty_log_new(
 		vhu->sock.fds[0], le64_get(from->offset), le64_get(from->size), &log, err);
+	if (!r && vhu->dev->handover && (r = dirty_log_keep_fd(log, vhu->sock.fds[0], err)) < 0)
+		dirty_log_unref(log);
 	if (r < 0)
 		return r;
 	dirty_log_unref(vhu->log);

@@ -20,8 +20,8 @@ static void free_regions(struct gmem_region **regions, unsigned int n)
 		gmem_region_unref(regions[i]);
 }
 
-static int new_region(
-	const struct vhu_region *from, int fd, struct gmem_region **ret, struct err *err)
+static int new_region(const struct vhu *vhu, const struct vhu_region *from, int fd,
+	struct gmem_region **ret, struct err *err)
 {
 	const struct gmem_region_desc desc = {
 		.gpa = le64_get(from->guest_addr),
@@ -29,8 +29,15 @@ static int new_region(
 		.user_addr = le64_get(from->user_addr),
 		.fd_offset = le64_get(from->mmap_offset),
 	};
+	int r = gmem_region_new(&desc, fd, ret, err);
 
-	return gmem_region_new(&desc, fd, ret, err);
+	/* Who serves the rings maps the file too. */
+	if (r < 0 || !vhu->dev->handover)
+		return r;
+	r = gmem_region_keep_fd(*ret, fd, err);
+	if (r < 0)
+		gmem_region_unref(*ret);
+	return r;
 }
 
 /* All queues are idle. */
@@ -59,7 +66,7 @@ int vhu_set_mem_table(struct vhu *vhu, struct vhu_call *call, struct err *err)
 	int r = 0;
 
 	for (i = 0; i < n; i++) {
-		r = new_region(&table->regions[i], vhu->sock.fds[i], &regions[i], err);
+		r = new_region(vhu, &table->regions[i], vhu->sock.fds[i], &regions[i], err);
 		if (r < 0)
 			break;
 	}
@@ -87,7 +94,7 @@ int vhu_add_mem_reg(struct vhu *vhu, struct vhu_call *call, struct err *err)
 
 	if (n == VHU_MEM_SLOTS_MAX)
 		return err_set(err, -ENOSPC, "all %d memory slots are in use", VHU_MEM_SLOTS_MAX);
-	r = new_region(&call->payload->mem_region.region, vhu->sock.fds[0], &added, err);
+	r = new_region(vhu, &call->payload->mem_region.region, vhu->sock.fds[0], &added, err);
 	if (r < 0)
 		return r;
 	for (i = 0; i < n; i++)

@@ -30,6 +30,10 @@ uint64_t vhu_offered_protocol_features(const struct vhu *vhu)
 			BIT(VHU_PF_RESET_DEVICE) | BIT(VHU_PF_STATUS) | BIT(VHU_PF_LOG_SHMFD) |
 			BIT(VHU_PF_INFLIGHT_SHMFD) | BIT(VHU_PF_CONFIGURE_MEM_SLOTS);
 
+	if (vhu->dev->handover)
+		bits &= ~BIT(VHU_PF_INFLIGHT_SHMFD);
+	if (vhu->dev->cannot_log)
+		bits &= ~BIT(VHU_PF_LOG_SHMFD);
 	if (vhu->offers_inband)
 		bits |= BIT(VHU_PF_INBAND_NOTIFICATIONS);
 	/* QEMU warns about the bit for device types that have nothing there. */
@@ -53,7 +57,8 @@ static int reply_u64(struct vhu_call *call, uint64_t value)
 static int get_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
 {
 	(void)err;
-	return reply_u64(call, vhu->dev->device_features.word[0] | CONNECTION_FEATURES);
+	return reply_u64(call, vhu->dev->device_features.word[0] | BIT(VHU_F_PROTOCOL_FEATURES) |
+				       (vhu->dev->cannot_log ? 0 : BIT(VHU_F_LOG_ALL)));
 }
 
 static uint64_t asked_features(const struct vhu_call *call)

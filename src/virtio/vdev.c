@@ -244,6 +244,26 @@ static int check_queue_size(const struct vdev *dev, struct err *err)
 	return 0;
 }
 
+static void offer_ring_features(struct vdev *dev)
+{
+	const struct {
+		unsigned int bit;
+		bool on;
+	} features[] = {
+		{ VIRTIO_F_VERSION_1, true },
+		{ VIRTIO_F_EVENT_IDX, dev->opt_event_idx },
+		{ VIRTIO_F_INDIRECT_DESC, dev->opt_indirect_desc },
+		{ VIRTIO_F_RING_PACKED, dev->opt_packed },
+		{ VIRTIO_F_IN_ORDER, dev->opt_in_order },
+		{ VIRTIO_F_RING_RESET, dev->opt_queue_reset },
+	};
+
+	/* Who serves the rings offers what they are. */
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
+		if (!features[i].on || !dev->cls->handed_over)
+			virtio_features_set(&dev->device_features, features[i].bit, features[i].on);
+}
+
 int vdev_realize(struct vdev *dev, struct err *err)
 {
 	int r = check_queue_size(dev, err);
@@ -256,14 +276,8 @@ int vdev_realize(struct vdev *dev, struct err *err)
 		return r;
 	}
 	dev->realized = true;
-	if (dev->cls->relayed)
-		return 0;
-	virtio_features_set(&dev->device_features, VIRTIO_F_VERSION_1, true);
-	virtio_features_set(&dev->device_features, VIRTIO_F_EVENT_IDX, dev->opt_event_idx);
-	virtio_features_set(&dev->device_features, VIRTIO_F_INDIRECT_DESC, dev->opt_indirect_desc);
-	virtio_features_set(&dev->device_features, VIRTIO_F_RING_PACKED, dev->opt_packed);
-	virtio_features_set(&dev->device_features, VIRTIO_F_IN_ORDER, dev->opt_in_order);
-	virtio_features_set(&dev->device_features, VIRTIO_F_RING_RESET, dev->opt_queue_reset);
+	if (!dev->cls->relayed)
+		offer_ring_features(dev);
 	return 0;
 }
 

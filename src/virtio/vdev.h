@@ -9,8 +9,8 @@
  *
  * A queue runs exactly when all of this is so: it is enabled and has a kick descriptor, DRIVER_OK
  * is set, the machine runs, the device is not broken, nobody holds it (vdev_hold()), and its class
- * is not one of relayed devices. Whoever
- * changes one of these calls vdev_sync(), and the queues follow.
+ * is not one of relayed devices. Whoever changes one of these calls vdev_sync(), and the queues
+ * follow. "Runs" means served by its loop, or handed to who serves it (dev->handover).
  */
 #ifndef VIRTIO_VDEV_H
 #define VIRTIO_VDEV_H
@@ -55,6 +55,11 @@ struct vdev_class {
 	 * nothing of its own. view.vhost tells of it.
 	 */
 	bool relayed;
+	/*
+	 * Somebody else serves its rings, to whom its realize() hands them by dev->handover, and
+	 * offers what dev->device_features are: the options only take away. view.vhost tells of it.
+	 */
+	bool handed_over;
 
 	/*
 	 * The options are parsed. Opens back ends; sets dev->num_queues, dev->queue_size[] by
@@ -175,6 +180,8 @@ struct vdev {
 	struct dirty_log *dirty; /* where writes to it are marked; NULL: nowhere */
 	int dirty_fd; /* the transport's; -1: none */
 	struct vdev_wait *waits;
+	const struct vq_handover *handover; /* who serves the queues; NULL: our loops */
+	bool cannot_log; /* and they mark no pages in a dirty log */
 
 	const struct vdev_transport_ops *transport;
 	void *transport_opaque;

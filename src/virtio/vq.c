@@ -47,7 +47,7 @@ static void take_next_fd(int *fd, int *next)
 	*next = FD_UNCHANGED;
 }
 
-/* Main loop: the serving loop has let go of the queue. */
+/* Main loop: who served the queue has let go of it. */
 static void on_stopped(struct loop_post *post)
 {
 	struct vq *vq = container_of(post, struct vq, stopped_post);
@@ -62,6 +62,14 @@ static void on_stopped(struct loop_post *post)
 	take_next_fd(&vq->call_fd, &vq->next_call_fd);
 	take_next_fd(&vq->kick_fd, &vq->next_kick_fd);
 	vq->stopped_fn(vq);
+}
+
+void vq_handed_back(struct vq *vq, uint16_t next_avail, uint16_t next_used)
+{
+	assert(vq->state == VQ_STOPPING && vq->dev->handover);
+	vq->last_avail = next_avail;
+	vq->used_idx = next_used;
+	on_stopped(&vq->stopped_post);
 }
 
 /* Main loop, for a queue whose driver is called by the transport. */
@@ -236,9 +244,10 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	r = vq->ops->map(vq, err);
 	if (!r)
 		r = vq_recorder_init(vq, err);
-	if (!r)
+	/* Who serves it elsewhere keeps its own. */
+	if (!r && !vq->dev->handover)
 		r = alloc_tables(vq, err);
-	if (!r && vq->ops->recover)
+	if (!r && !vq->dev->handover && vq->ops->recover)
 		r = recover(vq, err);
 	if (r < 0) {
 		free_tables(vq);
@@ -255,7 +264,10 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err)
 	vq->told = vq->count.completed;
 	vq->notify_on = false;
 	vq_publish(vq);
-	loop_post(vq->loop, &vq->start_post);
+	if (vq->dev->handover)
+		vq->dev->handover->start(vq);
+	else
+		loop_post(vq->loop, &vq->start_post);
 	return 0;
 }
 
@@ -263,7 +275,10 @@ void vq_stop(struct vq *vq)
 {
 	assert(vq->state == VQ_RUNNING);
 	vq->state = VQ_STOPPING;
-	loop_post(vq->loop, &vq->stop_post);
+	if (vq->dev->handover)
+		vq->dev->handover->stop(vq);
+	else
+		loop_post(vq->loop, &vq->stop_post);
 }
 
 /* A descriptor for a running queue travels to its loop, which lets go of the old one. */
@@ -315,9 +330,11 @@ static void set_fd(struct vq *vq, int *fd, bool is_kick)
 		fcntl(*fd, F_SETFL, flags | O_NONBLOCK);
 	if (is_kick)
 		vq->has_kick = *fd >= 0;
-	if (vq->state == VQ_IDLE) {
+	if (vq->state == VQ_IDLE || (vq->state == VQ_RUNNING && vq->dev->handover)) {
 		close_fd(current);
 		*current = take_fd(fd);
+		if (vq->state == VQ_RUNNING)
+			vq->dev->handover->fd_changed(vq, is_kick);
 		return;
 	}
 	if (vq->state == VQ_STOPPING) {
@@ -356,7 +373,8 @@ void vq_set_err_fd(struct vq *vq, int *fd)
 
 void vq_look_again(struct vq *vq)
 {
-	if (vq->state == VQ_RUNNING && !atomic_exchange(&vq->kick_posted, true))
+	if (vq->state == VQ_RUNNING && !vq->dev->handover &&
+		!atomic_exchange(&vq->kick_posted, true))
 		loop_post(vq->loop, &vq->kick_post);
 }
 

@@ -248,6 +248,23 @@ struct vq {
 };
 
 /*
+ * Who serves a device's queues in the place of our loops: somebody else's back-end, driven by
+ * vhost/. Such a queue runs and stops as any other does, but no loop of ours touches its ring; its
+ * descriptors go where the ring goes. Main loop.
+ */
+struct vq_handover {
+	/*
+	 * The configuration was checked, memory and log are held until the queue comes back: hand
+	 * it over, now or in a moment. What goes wrong is told by vdev_break().
+	 */
+	void (*start)(struct vq *vq);
+	/* Take it back: vq_handed_back() follows, not from within this call. */
+	void (*stop)(struct vq *vq);
+	/* While it runs: vq->kick_fd or vq->call_fd is another one now. */
+	void (*fd_changed)(struct vq *vq, bool is_kick);
+};
+
+/*
  * A ring's format: split.c, packed.c. All on the serving loop, but map and recover on the
  * main loop.
  */
@@ -318,6 +335,9 @@ int vq_start(struct vq *vq, struct gmem *mem, struct err *err);
  * cfg.next_avail and next_used are where to go on, the state is VQ_IDLE and stopped_fn() is called.
  */
 void vq_stop(struct vq *vq);
+/* Main loop, stopping queue that was handed over: nobody touches its ring now, and it goes on there
+ * (as cfg.next_avail and cfg.next_used have it). */
+void vq_handed_back(struct vq *vq, uint16_t next_avail, uint16_t next_used);
 
 /*
  * Main loop, idle queue: from the next start on the queue's part of the in-flight region is what

@@ -195,7 +195,8 @@ bool vq_read_inflight(struct vq *vq, uint16_t head, struct vq_inflight *ret)
 {
 	unsigned int tries;
 
-	if (vq->state == VQ_IDLE || head >= vq->num)
+	/* Of a queue that was handed over nothing is noted. */
+	if (vq->state == VQ_IDLE || head >= vq->num || !vq->inflight)
 		return false;
 	for (tries = 0; tries < VIEW_TRIES; tries++) {
 		uint16_t slot = atomic_load_explicit(&vq->inflight[head], memory_order_acquire);
