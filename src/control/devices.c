@@ -22,6 +22,7 @@
 #include "devices/registry.h"
 #include "inspect/vhost.h"
 #include "vhost/relay.h"
+#include "vhost/vhost.h"
 
 const struct option_spec control_device_options[] = {
 	{ "iothread", OPTION_STRING, offsetof(struct control_device_options, iothread), NULL, 0, 0,
@@ -93,6 +94,8 @@ static void add_device_tables(struct control_device *cdev, struct qom_object *ob
 	if (cdev->dev->cls->relayed)
 		return;
 	qom_add_table(obj, vdev_common_options, cdev->dev);
+	if (cdev->dev->cls->handed_over)
+		return;
 	qom_add_table(obj, control_device_options, &cdev->options);
 	qom_add_table(obj, control_mapping_options(cdev->dev->cls), &cdev->options);
 }
@@ -133,7 +136,7 @@ static const struct vdev_class *find_class(struct control *ctl, const char *driv
 			driver, relay_class.name, driver);
 	else if (!driver)
 		err_set(err, -EINVAL, "Parameter 'driver' is missing");
-	else if (!(cls = device_class_find(driver)))
+	else if (!(cls = device_class_find(driver)) && !(cls = vhost_class_find(driver)))
 		err_set(err, -ENODEV, "'%s' is not a valid device model name", driver);
 	return cls;
 }
@@ -194,9 +197,8 @@ static int take_options(struct control_device *cdev, struct json_object *args, s
 	const struct vdev_class *cls = cdev->dev->cls;
 	bool exported = !cdev->ctl->machine;
 	const struct option_spec *mapping = control_mapping_options(cls);
-	const struct option_spec *tables[6] = { cls->options, vdev_common_options,
-		control_device_options };
-	size_t num = 3;
+	const struct option_spec *tables[6] = { cls->options, vdev_common_options };
+	size_t num = 2;
 	_cleanup_free_ char *what = xasprintf("device '%s'", cls->name);
 	int r;
 
@@ -209,7 +211,10 @@ static int take_options(struct control_device *cdev, struct json_object *args, s
 	r = options_take(cls->options, cdev->dev, args, err);
 	if (!r)
 		r = options_take(vdev_common_options, cdev->dev, args, err);
-	if (!r)
+	/* Of queues that our loops serve. */
+	if (!cls->handed_over)
+		tables[num++] = control_device_options;
+	if (!r && !cls->handed_over)
 		r = options_take(control_device_options, &cdev->options, args, err);
 	if (!r)
 		r = options_take(mapping, &cdev->options, args, err);

@@ -11,11 +11,16 @@
 #include "control/objects.h"
 #include "devices/registry.h"
 #include "vhost/relay.h"
+#include "vhost/vhost.h"
 
 void control_help_devices(void)
 {
+	const struct vdev_class *cls;
+
 	for (size_t i = 0; device_classes[i]; i++)
-		printf("  %-16s %s\n", device_classes[i]->name, device_classes[i]->description);
+		printf("  %-24s %s\n", device_classes[i]->name, device_classes[i]->description);
+	for (size_t i = 0; (cls = vhost_class_at(i)); i++)
+		printf("  %-24s %s\n", cls->name, cls->description);
 }
 
 void control_help_objects(void)
@@ -47,6 +52,8 @@ int control_help_device(const char *driver, bool with_machine, struct err *err)
 	const struct vdev_class *cls = device_class_find(driver);
 
 	if (!cls)
+		cls = vhost_class_find(driver);
+	if (!cls)
 		return err_set(err, -EINVAL,
 			"'%s' is not a valid device model name; '--device help' lists them",
 			driver);
@@ -54,7 +61,8 @@ int control_help_device(const char *driver, bool with_machine, struct err *err)
 	print_table(cls->options);
 	printf("every device:\n");
 	print_table(vdev_common_options);
-	print_table(control_device_options);
+	if (!cls->handed_over)
+		print_table(control_device_options);
 	if (cls->takes_vq_mapping)
 		print_table(control_mapping_options(cls));
 	if (with_machine)

@@ -162,7 +162,7 @@ static int share_memory(struct drive *d, struct err *err)
 
 	for (unsigned int i = 0; i < m->num_slots; i++)
 		regions[i] = (struct vuc_region){ m->slots[i].guest_addr, m->slot_bytes,
-			m->base + i * m->slot_bytes, i * m->slot_bytes, m->fd };
+			(uintptr_t)(m->base + i * m->slot_bytes), i * m->slot_bytes, m->fd };
 	return vuc_set_memory(&d->vuc, regions, m->num_slots, m->num_slots > 1, err);
 }
 
@@ -183,9 +183,9 @@ static int start_ring(struct drive *d, struct dqueue *q, struct err *err)
 		.index = q->index,
 		.num = q->ring.cfg.num,
 		.base = dring_restart_base(&q->ring),
-		.desc = q->ring.desc,
-		.driver = q->ring.driver,
-		.device = q->ring.device,
+		.desc = (uintptr_t)q->ring.desc,
+		.driver = (uintptr_t)q->ring.driver,
+		.device = (uintptr_t)q->ring.device,
 		.kick = q->kick,
 		.call = q->call,
 		.err = q->err_fd,

@@ -99,7 +99,7 @@ static enum VirtioMemberSource from_backend(const struct where *w)
 
 static enum VirtioMemberSource from_nobody(const struct where *w)
 {
-	return w->vhost ? VIRTIO_MEMBER_SOURCE_UNKNOWN : VIRTIO_MEMBER_SOURCE_DERIVED;
+	return w->dev->cls->relayed ? VIRTIO_MEMBER_SOURCE_UNKNOWN : VIRTIO_MEMBER_SOURCE_DERIVED;
 }
 
 static enum VirtioMemberSource from_ring_config(const struct where *w)
@@ -146,7 +146,7 @@ static char *backend_note(const struct where *w)
 
 static char *vm_note(const struct where *w)
 {
-	return w->vhost ? xstrdup("no message says so") : NULL;
+	return w->dev->cls->relayed ? xstrdup("no message says so") : NULL;
 }
 
 /* Why areas that the front-end named are not where memory can be looked at. */

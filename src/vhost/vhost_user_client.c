@@ -83,7 +83,7 @@ static int failed(const struct vuc *c, uint32_t request, int code, struct err *e
 			c->where, name);
 	case -ETIMEDOUT:
 		return err_set(err, code, "%s: %s: no answer from the back-end within %d s",
-			c->where, name, VUC_REPLY_TIMEOUT_MS / 1000);
+			c->where, name, (int)c->reply_ms / 1000);
 	case -EPROTO:
 	case -EMSGSIZE:
 	case -EBADMSG:
@@ -150,7 +150,7 @@ static int receive_reply(struct vuc *c, struct exchange *x, uint64_t end, struct
 /* Sends a message and waits for its own reply, whose size is for the caller to check. */
 static int ask(struct vuc *c, struct exchange *x, struct err *err)
 {
-	uint64_t end = now_ns() + VUC_REPLY_TIMEOUT_MS * NSEC_PER_MSEC;
+	uint64_t end = now_ns() + c->reply_ms * NSEC_PER_MSEC;
 	int r = send_message(c, x, 0, end);
 
 	return r < 0 ? failed(c, x->request, r, err) : receive_reply(c, x, end, err);
@@ -168,7 +168,7 @@ static int check_reply_size(
 /* A message without a reply of its own: confirmed where the back-end can. */
 static int tell(struct vuc *c, struct exchange *x, struct err *err)
 {
-	uint64_t end = now_ns() + VUC_REPLY_TIMEOUT_MS * NSEC_PER_MSEC;
+	uint64_t end = now_ns() + c->reply_ms * NSEC_PER_MSEC;
 	bool ack = vuc_has(c, VHU_PF_REPLY_ACK);
 	int r = send_message(c, x, ack ? VHU_NEED_REPLY : 0, end);
 	uint64_t code;
@@ -210,6 +210,34 @@ static int tell_u64(struct vuc *c, uint32_t request, uint64_t value, const int *
 	return tell(c, &x, err);
 }
 
+int vuc_tell_u64(struct vuc *c, uint32_t request, uint64_t value, const int *fd, struct err *err)
+{
+	return tell_u64(c, request, value, fd, err);
+}
+
+int vuc_set_vring_fd(struct vuc *c, uint32_t request, unsigned int index, int fd, struct err *err)
+{
+	return fd < 0 ? tell_u64(c, request, index | VHU_VRING_NO_FD, NULL, err)
+		      : tell_u64(c, request, index, &fd, err);
+}
+
+int vuc_tell(struct vuc *c, uint32_t request, const void *payload, size_t bytes, const int *fds,
+	unsigned int num_fds, struct err *err)
+{
+	struct exchange x = { request, payload, bytes, fds, num_fds, 0 };
+
+	return tell(c, &x, err);
+}
+
+int vuc_ask(struct vuc *c, uint32_t request, const void *payload, size_t bytes, const int *fd,
+	size_t min, size_t max, struct err *err)
+{
+	struct exchange x = { request, payload, bytes, fd, fd ? 1 : 0, 0 };
+	int r = ask(c, &x, err);
+
+	return r < 0 ? r : check_reply_size(c, &x, min, max, err);
+}
+
 static int tell_state(
 	struct vuc *c, uint32_t request, uint32_t index, uint32_t num, struct err *err)
 {
@@ -226,13 +254,21 @@ int vuc_open(struct vuc *c, const char *spec, struct err *err)
 	int fd;
 
 	memset(c, 0, sizeof(*c));
+	c->sock.fd = -1;
 	while ((fd = host_connect_unix(spec, err)) == -EAGAIN && now_ns() < end)
 		nanosleep(&again, NULL);
 	if (fd < 0)
 		return fd;
-	usock_init(&c->sock, fd, &framing);
-	c->where = xstrdup(spec);
+	vuc_attach(c, fd, spec);
 	return 0;
+}
+
+void vuc_attach(struct vuc *c, int fd, const char *where)
+{
+	memset(c, 0, sizeof(*c));
+	usock_init(&c->sock, fd, &framing);
+	c->where = xstrdup(where);
+	c->reply_ms = VUC_REPLY_TIMEOUT_MS;
 }
 
 void vuc_close(struct vuc *c)
@@ -347,7 +383,7 @@ int vuc_get_config(struct vuc *c, void *buf, size_t bytes, struct err *err)
 static struct vhu_region region_wire(const struct vuc_region *region)
 {
 	return (struct vhu_region){ le64_make(region->guest_addr), le64_make(region->size),
-		le64_make((uintptr_t)region->user_addr), le64_make(region->file_offset) };
+		le64_make(region->user_addr), le64_make(region->file_offset) };
 }
 
 static int add_regions(
@@ -397,9 +433,11 @@ static int set_vring_addr(struct vuc *c, const struct vuc_vring *vring, struct e
 {
 	struct vhu_vring_addr addr = {
 		.index = le32_make(vring->index),
-		.desc = le64_make((uintptr_t)vring->desc),
-		.used = le64_make((uintptr_t)vring->device),
-		.avail = le64_make((uintptr_t)vring->driver),
+		.flags = le32_make(vring->log ? VHU_VRING_LOG : 0),
+		.log = le64_make(vring->log_addr),
+		.desc = le64_make(vring->desc),
+		.used = le64_make(vring->device),
+		.avail = le64_make(vring->driver),
 	};
 	struct exchange x = { VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0, 0 };
 
@@ -416,10 +454,10 @@ int vuc_start_vring(struct vuc *c, const struct vuc_vring *vring, struct err *er
 	if (r >= 0)
 		r = set_vring_addr(c, vring, err);
 	if (r >= 0 && vring->err >= 0)
-		r = tell_u64(c, VHU_SET_VRING_ERR, i, &vring->err, err);
+		r = vuc_set_vring_fd(c, VHU_SET_VRING_ERR, i, vring->err, err);
 	if (r >= 0)
-		r = tell_u64(c, VHU_SET_VRING_CALL, i, &vring->call, err);
-	return r < 0 ? r : tell_u64(c, VHU_SET_VRING_KICK, i, &vring->kick, err);
+		r = vuc_set_vring_fd(c, VHU_SET_VRING_CALL, i, vring->call, err);
+	return r < 0 ? r : vuc_set_vring_fd(c, VHU_SET_VRING_KICK, i, vring->kick, err);
 }
 
 int vuc_enable_vring(struct vuc *c, unsigned int index, bool on, struct err *err)

@@ -2,7 +2,7 @@
 /*
  * The front-end's side of vhost-user (QEMU's docs/interop/vhost-user): dials a back-end and sends
  * it one message at a time. Every function waits for the reply where there is one, never longer
- * than VUC_REPLY_TIMEOUT_MS, so it is for a thread that may wait: control path. One thread at a
+ * than reply_ms, so it is for a thread that may wait: control path. One thread at a
  * time. What a back-end answers is checked for its form and for what was asked before it is used.
  *
  * All functions that return int: 0, or -errno with a sentence that names the socket and the
@@ -30,13 +30,14 @@ struct vuc {
 	bool has_protocol; /* it offered VHU_F_PROTOCOL_FEATURES */
 	uint64_t protocol_offered;
 	uint64_t protocol_features; /* negotiated */
+	unsigned int reply_ms; /* how long an answer may take; VUC_REPLY_TIMEOUT_MS unless set */
 };
 
 /* Memory that the back-end may map; @fd stays the caller's. */
 struct vuc_region {
 	uint64_t guest_addr;
 	uint64_t size; /* bytes */
-	void *user_addr; /* where it lies in this process */
+	uint64_t user_addr; /* where it lies in the process whose addresses name the rings */
 	uint64_t file_offset;
 	int fd;
 };
@@ -47,8 +48,10 @@ struct vuc_vring {
 	unsigned int index;
 	unsigned int num; /* entries */
 	uint32_t base; /* for SET_VRING_BASE */
-	const void *desc, *driver, *device;
-	int kick, call, err; /* err -1: none */
+	uint64_t desc, driver, device; /* user addresses */
+	bool log; /* what is written into the ring is marked in the dirty log ... */
+	uint64_t log_addr; /* ... as written at this guest-physical address */
+	int kick, call, err; /* call -1: nobody wants to be called; err -1: none */
 };
 
 /* The region in which a back-end notes what is in flight. */
@@ -60,6 +63,8 @@ struct vuc_inflight {
 
 /* Dials @spec (base/host_open.h). vuc_close() is right after a failure too. */
 int vuc_open(struct vuc *c, const char *spec, struct err *err);
+/* The same with @fd, which is connected and taken over; @where is copied. */
+void vuc_attach(struct vuc *c, int fd, const char *where);
 /* Idempotent; right for a zeroed struct. */
 void vuc_close(struct vuc *c);
 /* Nothing came that nobody asked for, and the connection stands: 0, else -errno as above. */
@@ -92,6 +97,19 @@ int vuc_stop_vring(struct vuc *c, unsigned int index, uint32_t *ret_base, struct
 int vuc_get_inflight(struct vuc *c, unsigned int num_queues, unsigned int queue_size,
 	struct vuc_inflight *ret, struct err *err);
 int vuc_set_inflight(struct vuc *c, const struct vuc_inflight *inflight, struct err *err);
+/* Any message without a reply of its own, confirmed where the back-end can. @fds stay the caller's.
+ */
+int vuc_tell(struct vuc *c, uint32_t request, const void *payload, size_t bytes, const int *fds,
+	unsigned int num_fds, struct err *err);
+int vuc_tell_u64(struct vuc *c, uint32_t request, uint64_t value, const int *fd, struct err *err);
+/*
+ * Any message with one, which has to be @min to @max bytes and lies in c->sock.payload until the
+ * next message. @fd: NULL, or one that goes along.
+ */
+int vuc_ask(struct vuc *c, uint32_t request, const void *payload, size_t bytes, const int *fd,
+	size_t min, size_t max, struct err *err);
+/* One descriptor of KICK, CALL or ERR, @fd -1: none. */
+int vuc_set_vring_fd(struct vuc *c, uint32_t request, unsigned int index, int fd, struct err *err);
 /* Need VHU_PF_STATUS. */
 int vuc_set_status(struct vuc *c, uint8_t status, struct err *err);
 int vuc_get_status(struct vuc *c, uint8_t *ret, struct err *err);

@@ -62,7 +62,7 @@ static void talk(struct vuc *c)
 {
 	struct vuc_inflight inflight = { .fd = -1 };
 	int fd = c->sock.fd;
-	const struct vuc_region region = { 0x1000, 4096, (void *)(uintptr_t)0x1000, 0, fd };
+	const struct vuc_region region = { 0x1000, 4096, 0x1000, 0, fd };
 	const struct vuc_vring vring = { .num = 8, .kick = fd, .call = fd, .err = fd };
 	struct err err = { { 0 } };
 	uint8_t config[64], status;
