@@ -138,7 +138,9 @@ def serve(tmp_path, *devices, arguments=(), folder=None, **how):
     argv = ["serve", *arguments]
     for device in devices:
         ident = re.search(r"\bid=([^,]+)", device)
-        if ident and not re.search(r"\b(listen|connect)=", device):
+        # A vhost-user-X dials its back-end, and is dialled itself.
+        other = "listen" if device.startswith("vhost-user-") else "listen|connect"
+        if ident and not re.search(rf"\b({other})=", device):
             device += f",listen={folder.path / (ident[1] + '.sock')}"
         argv += ["--device", device]
     return Ringside(argv, folder=folder, log=pathlib.Path(tmp_path) / "ringside.log", **how)
