@@ -195,6 +195,22 @@ int relay_new_channel(struct relay *relay)
 	return pair[1];
 }
 
+/* A ring starts; a kick by message is a start only where there was none. */
+static void keep_start(struct relay *relay, uint32_t request, const union vhu_payload *payload)
+{
+	const struct kept *told;
+	uint32_t index = 0, base = 0;
+
+	if (!vhu_queue_index(request, payload, &index) || index >= SHADOW_QUEUES_MAX ||
+		(request == VHU_VRING_KICK && relay->rings[index].num))
+		return;
+	told = journal_ring(&relay->journal, index, JOURNAL_BASE);
+	if (told)
+		base = le32_get(((const struct vhu_vring_state *)told->payload)->num);
+	relay->shadow.rings[index].stopped_reason = NULL;
+	relay_ring_starts(relay, index, base);
+}
+
 /* What another back-end would have to know, as it passes. */
 static void keep(struct relay *relay, struct usock *us)
 {
@@ -212,17 +228,11 @@ static void keep(struct relay *relay, struct usock *us)
 		memcpy(&region, payload, VHU_INFLIGHT_MIN_BYTES);
 		relay_set_region(relay, &region, us->fds[0], false);
 	}
-	if (request == VHU_SET_VRING_KICK || request == VHU_VRING_KICK) {
-		const struct kept *told;
-
-		vhu_queue_index(request, payload, &index);
-		told = journal_ring(&relay->journal, index, JOURNAL_BASE);
-		if (request == VHU_VRING_KICK && relay->rings[index % SHADOW_QUEUES_MAX].num)
-			return;
-		relay->shadow.rings[index % SHADOW_QUEUES_MAX].stopped_reason = NULL;
-		relay_ring_starts(relay, index,
-			told ? le32_get(((const struct vhu_vring_state *)told->payload)->num) : 0);
-	}
+	if (journal_is_reset(header, payload))
+		for (index = 0; index < relay->dev.num_queues; index++)
+			relay_ring_rests(relay, index);
+	if (request == VHU_SET_VRING_KICK || request == VHU_VRING_KICK)
+		keep_start(relay, request, payload);
 }
 
 static bool waits_for_answer(struct relay *relay, const struct vhu_header *header)
@@ -261,11 +271,9 @@ static enum pump_verdict on_request(struct relay *relay, struct usock *us)
 		return PUMP_DROP;
 	}
 	if (relay->reconnect && le32_get(header->request) == VHU_SET_VRING_NUM &&
-		vhu_check(header, payload, us->num_fds, NULL) == VHU_OK && !relay->region_asked) {
-		relay->region.queue_size = le16_make((uint16_t)le32_get(payload->state.num));
-		if (relay_ask_region(relay))
-			return PUMP_WAIT;
-	}
+		vhu_check(header, payload, us->num_fds, NULL) == VHU_OK &&
+		relay_ask_region(relay, le32_get(payload->state.num)))
+		return PUMP_WAIT;
 	entry = note(relay, TRANSCRIPT_MAIN, PUMP_FRONT, us);
 	shadow_witness(&relay->shadow, entry);
 	entry->malformed = !shadow_request(&relay->shadow, header, payload, us->fds, us->num_fds);

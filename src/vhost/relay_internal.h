@@ -110,8 +110,11 @@ void relay_give_up(struct relay *relay, const char *why);
 
 /* Tells a new back-end everything; relay_resume(), relay_try_again() or relay_give_up() follows. */
 void relay_replay(struct relay *relay);
-/* Would a region for what is in flight be of use, and was it not asked for yet? Then asks. */
-bool relay_ask_region(struct relay *relay);
+/*
+ * Would a region for what is in flight be of use, and was it not asked for yet? Then asks, for
+ * rings of @num entries.
+ */
+bool relay_ask_region(struct relay *relay, uint32_t num);
 /* A reply of the back-end: was it for the relay itself? */
 bool relay_own_reply(struct relay *relay, struct usock *us);
 /* Whatever was being asked is not any more. */

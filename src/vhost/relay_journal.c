@@ -88,7 +88,7 @@ enum how {
 	TABLE,
 	ADD,
 	REMOVE,
-	STOP_ALL,
+	RESET,
 	OBSTACLE,
 };
 
@@ -103,13 +103,13 @@ static const struct {
 	[VHU_SET_LOG_BASE] = { .how = SINGLE },
 	[VHU_SET_LOG_FD] = { .how = SINGLE },
 	[VHU_SET_INFLIGHT_FD] = { .how = SINGLE },
-	[VHU_SET_STATUS] = { .how = SINGLE },
+	[VHU_SET_STATUS] = { .how = SINGLE }, /* and 0 stops all */
 	[VHU_NET_SET_MTU] = { .how = SINGLE },
 	[VHU_SET_MEM_TABLE] = { .how = TABLE },
 	[VHU_ADD_MEM_REG] = { .how = ADD },
 	[VHU_REM_MEM_REG] = { .how = REMOVE },
-	[VHU_RESET_OWNER] = { .how = STOP_ALL },
-	[VHU_RESET_DEVICE] = { .how = STOP_ALL },
+	[VHU_RESET_OWNER] = { .how = RESET },
+	[VHU_RESET_DEVICE] = { .how = RESET },
 	[VHU_SET_VRING_NUM] = { RING_STATE, JOURNAL_NUM, NULL },
 	[VHU_SET_VRING_BASE] = { RING_STATE, JOURNAL_BASE, NULL },
 	[VHU_SET_VRING_ADDR] = { RING_STATE, JOURNAL_ADDR, NULL },
@@ -177,7 +177,6 @@ static void change(
 		add_region(j, &payload->mem_region.region, fds[0]);
 		break;
 	case REMOVE: rem_region(j, &payload->mem_region.region); break;
-	case STOP_ALL: stop_all(j); break;
 	case OBSTACLE: j->obstacle = rules[request].obstacle; break;
 	default: break;
 	}
@@ -197,6 +196,16 @@ void journal_request(struct journal *j, const struct vhu_header *header,
 		change(j, request, payload, fds);
 	else if (!keep(place, header, payload, le32_get(header->size), fds, num_fds))
 		j->obstacle = "a descriptor could not be kept";
+	if (journal_is_reset(header, payload))
+		stop_all(j);
+}
+
+bool journal_is_reset(const struct vhu_header *header, const union vhu_payload *payload)
+{
+	uint32_t request = le32_get(header->request);
+
+	return request == VHU_RESET_OWNER || request == VHU_RESET_DEVICE ||
+	       (request == VHU_SET_STATUS && !le64_get(payload->u64.value));
 }
 
 bool journal_keeps(uint32_t request)

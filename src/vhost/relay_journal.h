@@ -66,6 +66,8 @@ void journal_wait(struct journal *j, const struct vhu_header *header, const void
 /* A reply passes: the oldest of that number does not wait any more. */
 void journal_answered(struct journal *j, const struct vhu_header *header);
 bool journal_waits_for(const struct journal *j, uint32_t request);
+/* Do all rings stop with it? */
+bool journal_is_reset(const struct vhu_header *header, const union vhu_payload *payload);
 /* Is the state that it sets kept, for a request that only sets one? */
 bool journal_keeps(uint32_t request);
 /* The ring stopped, and was told to go on at @base. */

@@ -16,14 +16,16 @@
 #include "base/log.h"
 #include "vhost/relay_internal.h"
 
-/* virtio-net, by its number. */
-#define VIRTIO_ID_NET 1
+/* Types by their numbers, and a feature of one of them. */
+#define VIRTIO_ID_NET		   1
+#define VIRTIO_ID_CONSOLE	   3
+#define VIRTIO_CONSOLE_F_MULTIPORT 1
 
 /* Types that are nothing but their rings and their configuration: all others are not replayed. */
 static const uint16_t stateless_types[] = {
 	VIRTIO_ID_NET, /* without a control queue */
 	2, /* virtio-blk */
-	3, /* virtio-console */
+	VIRTIO_ID_CONSOLE, /* with one port */
 	4, /* virtio-rng */
 	8, /* virtio-scsi */
 	18, /* virtio-input */
@@ -46,6 +48,9 @@ static const char *obstacle_of(const struct relay *relay)
 		       "brings back";
 	if (type == VIRTIO_ID_NET && relay->dev.num_queues > 2 && relay->dev.num_queues % 2)
 		return "it served the control queue, and what was set there no message brings back";
+	if (type == VIRTIO_ID_CONSOLE &&
+		(relay->shadow.view.acked_features >> VIRTIO_CONSOLE_F_MULTIPORT & 1))
+		return "it has ports, and which of them are open no message brings back";
 	if (relay->shadow.view.log_enabled)
 		return "a migration was under way, and what it wrote last may not be in the log";
 	return relay->journal.obstacle;
@@ -122,6 +127,9 @@ bool relay_lost(struct relay *relay, const char *why)
 	const char *obstacle = obstacle_of(relay);
 	bool was_there = relay->state == RELAY_PASSING || relay->state == RELAY_ASKING;
 
+	/* Who went in the middle of that was not asked. */
+	if (relay->state == RELAY_ASKING)
+		relay->region_asked = false;
 	relay_stop_asking(relay);
 	if (!relay->reconnect)
 		return false;
@@ -261,6 +269,9 @@ static void on_answer_due(struct loop_timer *timer)
 
 	snprintf(why, sizeof(why), "it does not answer %s",
 		vhu_request_name(relay->awaited, name, sizeof(name)));
+	/* It was asked for a region, and is not again. */
+	if (relay->state == RELAY_ASKING)
+		relay->state = RELAY_PASSING;
 	relay_try_again(relay, why);
 }
 
@@ -321,8 +332,6 @@ void relay_resume(struct relay *relay)
 	relay->state = RELAY_PASSING;
 	relay_note_end(relay, VDEV_END_NONE);
 	relay->out_of_patience = false;
-	if (!relay->region_is_own)
-		relay->region_asked = false;
 	for (uint32_t i = 0; i < relay->dev.num_queues; i++)
 		if (journal_runs(&relay->journal, i) && !relay->shadow.rings[i].stopped_reason)
 			wake_both(relay, i);

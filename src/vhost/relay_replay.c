@@ -444,11 +444,11 @@ void relay_replay(struct relay *relay)
 	begin(relay, replay_script, RELAY_REPLAYING);
 }
 
-bool relay_ask_region(struct relay *relay)
+bool relay_ask_region(struct relay *relay, uint32_t num)
 {
 	const struct vhost_view *view = &relay->shadow.view;
 
-	if (relay->region_asked || relay->shadow.view.has_inflight ||
+	if (relay->region_asked || view->has_inflight || !num || num > VQ_SIZE_MAX ||
 		has_protocol(relay, VHU_PF_INFLIGHT_SHMFD))
 		return false;
 	relay->region_asked = true;
@@ -457,6 +457,7 @@ bool relay_ask_region(struct relay *relay)
 		return false;
 	if (view->protocol_offered && !offers_region(relay))
 		return false;
+	relay->region.queue_size = le16_make((uint16_t)num);
 	begin(relay, region_script, RELAY_ASKING);
 	return relay->state == RELAY_ASKING;
 }

@@ -222,6 +222,20 @@ def test_a_stopped_queue_starts_anew(host, listener):
         second.die()
 
 
+@pytest.mark.parametrize("request_", [Req.SET_STATUS, Req.RESET_DEVICE])
+def test_reset(host, listener, request_):
+    """What runs no more is not begun again."""
+    with pair(host, listener) as (guest, first):
+        guest.start()
+        guest.answer(0, guest.publish(0, 2)[1])
+        guest.peer.set(request_, bytes(8) if request_ == Req.SET_STATUS else b"")
+        first.die()
+        second = another(listener)
+        goes_on(guest)
+        assert not second.of(Req.SET_VRING_KICK) and "stopped" not in host.process.text
+        second.die()
+
+
 @pytest.mark.parametrize("extra, goes", [(F_PACKED, False), (F_IN_ORDER, True)],
                          ids=["packed", "in order"])
 def test_by_what_was_negotiated(host, listener, extra, goes):
