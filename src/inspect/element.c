@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "inspect/vhost.h"
 #include "virtio/vring.h"
@@ -38,6 +39,17 @@ static void view_idle(struct vq *vq, struct vq_view *ret)
 	ret->used_wrap = used & VRING_PACKED_WRAP;
 }
 
+/* A descriptor of a packed ring that nobody filled in. */
+static bool is_blank(const struct vq *vq, uint16_t pos)
+{
+	static const struct vring_packed_desc blank;
+	struct vring_packed_desc desc;
+
+	return gmem_peek(vq->dev->mem, vq->cfg.desc + pos * sizeof(desc), &desc, sizeof(desc)) <
+		       0 ||
+	       memcmp(&desc, &blank, sizeof(desc)) == 0;
+}
+
 /* Somebody else serves it: what is in the used ring was taken, for certain. */
 static void view_relayed(struct vq *vq, struct vq_view *ret)
 {
@@ -47,6 +59,16 @@ static void view_relayed(struct vq *vq, struct vq_view *ret)
 	inspect_vhost_ring(vq, &now);
 	if (!ret->packed && now.knows_used)
 		ret->last_avail_idx = ret->used_idx = now.used;
+	if (!ret->packed || !now.knows_used || !now.knows_avail)
+		return;
+	ret->last_avail_idx = ret->shadow_avail_idx = now.last_avail;
+	ret->avail_wrap = now.avail_wrap;
+	ret->used_idx = now.used;
+	ret->used_wrap = now.used_wrap;
+	/* Where the last answer stands, unless there never was one. */
+	ret->last_head = (uint16_t)((now.used + vq->cfg.num - 1u) % vq->cfg.num);
+	ret->has_last_head = now.quiet && vq->dev->view.vhost->rings[vq->index].ran &&
+			     (now.used || !now.used_wrap || !is_blank(vq, ret->last_head));
 }
 
 bool element_view(struct vq *vq, struct vq_view *ret)
@@ -256,11 +278,6 @@ int element_read(struct vq *vq, const uint16_t *index, struct element *ret, stru
 	if (!vq->cfg.num || vq->cfg.num > VQ_SIZE_MAX)
 		return err_set(err, -EINVAL, "Queue %u: size %u is not within 1 and %u", vq->index,
 			vq->cfg.num, VQ_SIZE_MAX);
-	if (vq_format(vq->dev) == &vq_packed_ops && vq->dev->view.vhost && !index)
-		return err_set(err, -ENODATA,
-			"Queue %u: where its server stands in a packed ring is not known; name an "
-			"index",
-			vq->index);
 	if (vq_format(vq->dev) == &vq_packed_ops)
 		return element_read_packed(vq, index, ret, err);
 	for (int tries = 1;; tries++) {

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "inspect/element.h"
+#include "inspect/vhost.h"
 #include "virtio/vring.h"
 
 /* What the two sides said at one moment. */
@@ -16,6 +17,7 @@ struct moment {
 	uint32_t used_seq;
 	struct vq_view view;
 	uint16_t avail, used; /* the device's places */
+	bool known; /* the two places; false only where somebody else serves the ring */
 	uint32_t num_busy; /* from used on: the device's; torn if above the ring's size */
 	struct vring_packed_event driver, device;
 };
@@ -51,6 +53,13 @@ static int read_moment(struct vq *vq, struct moment *ret, struct err *err)
 
 	ret->used_seq = vq_read_used_seq(vq);
 	element_view(vq, &ret->view);
+	ret->known = true;
+	if (vq->dev->view.vhost) {
+		struct vhost_ring_now now;
+
+		inspect_vhost_ring(vq, &now);
+		ret->known = now.knows_avail && now.knows_used;
+	}
 	ret->avail = place(ret->view.last_avail_idx, ret->view.avail_wrap);
 	ret->used = place(ret->view.used_idx, ret->view.used_wrap);
 	ret->num_busy = vring_packed_distance(vq->cfg.num, ret->used, ret->avail);
@@ -79,8 +88,8 @@ static int find_spot(
 		&flags, sizeof(flags), err);
 	if (r < 0)
 		return r;
-	if (vq->dev->view.vhost) {
-		/* Its server's places are not known: nothing can be vouched for. */
+	if (!m->known) {
+		/* Its server's places: nothing can be vouched for. */
 		*ret = (struct spot){ .pos = (uint16_t)pos, .max = num };
 		return 0;
 	}
@@ -129,6 +138,11 @@ static int read_at(struct vq *vq, const struct moment *m, const uint16_t *index,
 		.used_flags = le16_get(m->device.flags),
 		.used_idx = le16_get(m->device.off_wrap),
 	};
+	if (!index && !m->known)
+		return err_set(err, -ENODATA,
+			"Queue %u: where its server stands in a packed ring is not known; name an "
+			"index",
+			vq->index);
 	r = index ? find_spot(vq, m, *index % ring.num, &spot, err) : find_next(vq, m, &spot, err);
 	if (r < 0)
 		return r;
@@ -160,6 +174,9 @@ static bool is_served(const struct vq *vq)
 static bool stood_still(
 	const struct vq *vq, const struct moment *before, const struct moment *after)
 {
+	if (vq->dev->view.vhost)
+		return !before->known == !after->known && before->used == after->used &&
+		       before->avail == after->avail;
 	if (!is_served(vq))
 		return true;
 	return before->used_seq == after->used_seq && !(before->used_seq & 1) &&

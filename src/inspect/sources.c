@@ -16,6 +16,9 @@
 #include "inspect/vhost.h"
 #include "inspect/virtio.h"
 
+/* Requests that a note names. */
+#define NOTE_HEADS 16
+
 /* What the answers depend on. */
 struct where {
 	const struct vdev *dev;
@@ -83,12 +86,14 @@ static enum VirtioMemberSource from_used(const struct where *w)
 {
 	if (w->now.from_memory)
 		return VIRTIO_MEMBER_SOURCE_MEMORY;
-	return w->now.knows_used ? VIRTIO_MEMBER_SOURCE_MESSAGE : from_view(w);
+	if (!w->now.knows_used)
+		return from_view(w);
+	return w->now.by_message ? VIRTIO_MEMBER_SOURCE_MESSAGE : VIRTIO_MEMBER_SOURCE_DERIVED;
 }
 
 static enum VirtioMemberSource from_inuse(const struct where *w)
 {
-	return w->now.quiet ? VIRTIO_MEMBER_SOURCE_DERIVED : from_view(w);
+	return w->now.knows_inuse ? VIRTIO_MEMBER_SOURCE_DERIVED : from_view(w);
 }
 
 /* What only the back-end's messages can tell. */
@@ -189,6 +194,29 @@ static char *role_note(const struct where *w)
 	return xasprintf("its role is %s", role);
 }
 
+/* The requests that an in-flight region marks. */
+static char *marked_note(const struct where *w)
+{
+	uint16_t heads[NOTE_HEADS];
+	int n = inspect_vhost_heads(w->vq, heads, NOTE_HEADS);
+	char *note;
+
+	if (n < 0)
+		return NULL;
+	note = xasprintf("by the in-flight region: %s", w->view.packed ? "buffer ids" : "heads");
+	for (int i = 0; i < n && i < NOTE_HEADS; i++) {
+		_cleanup_free_ char *old = note;
+
+		note = xasprintf("%s%s %u", old, i ? "," : "", heads[i]);
+	}
+	if (n > NOTE_HEADS) {
+		_cleanup_free_ char *old = note;
+
+		note = xasprintf("%s, ...", old);
+	}
+	return note;
+}
+
 /* One of the requests in flight, from the bytes that the device loaded, not from memory. */
 static char *in_flight_note(const struct where *w)
 {
@@ -196,6 +224,8 @@ static char *in_flight_note(const struct where *w)
 	struct describe_fields fields;
 	struct vq_inflight request;
 
+	if (w->vhost)
+		return marked_note(w);
 	for (uint32_t head = 0; w->view.inuse && head < w->vq->num; head++) {
 		if (!vq_read_inflight(w->vq, (uint16_t)head, &request))
 			continue;
@@ -228,28 +258,43 @@ static char *wrap_note(bool packed, bool wrap)
 		wrap);
 }
 
-static char *relayed_note(bool packed, const char *known)
+/* What a device asks for is no proof of what it took: a hint, where nothing is known. */
+static char *unknown_place_note(const struct where *w)
 {
-	if (known)
-		return xstrdup(known);
-	return packed ? xstrdup("packed ring: its server keeps its place to itself") : NULL;
+	uint16_t event;
+
+	if (!inspect_vhost_event(w->vq, &event))
+		return xstrdup("its server keeps it to itself");
+	return xasprintf("its server keeps it to itself; it asked to be told of what is made "
+			 "available %s %u",
+		w->view.packed ? "at position" : "as index", event);
+}
+
+static char *place_note(const struct where *w, bool wrap)
+{
+	if (!w->view.packed)
+		return xstrdup(w->now.how);
+	return xasprintf("%s; a position, at which the wrap counter is %d", w->now.how, wrap);
 }
 
 static char *last_avail_note(const struct where *w)
 {
 	if (w->vhost && !w->now.knows_avail)
-		return xstrdup("its server keeps it to itself; known while nothing is on its way");
+		return unknown_place_note(w);
 	if (w->vhost)
-		return xstrdup(w->now.quiet ? "all that is available was answered"
-					    : "as the messages have it; it has not run since");
+		return place_note(w, w->now.avail_wrap);
 	return wrap_note(w->view.packed, w->view.avail_wrap);
 }
 
 static char *used_note(const struct where *w)
 {
-	if (w->vhost)
-		return relayed_note(w->view.packed, w->now.from_memory ? "in guest memory" : NULL);
-	return wrap_note(w->view.packed, w->view.used_wrap);
+	if (!w->vhost)
+		return wrap_note(w->view.packed, w->view.used_wrap);
+	if (w->now.from_memory)
+		return xstrdup("in guest memory");
+	if (w->now.knows_used)
+		return place_note(w, w->now.used_wrap);
+	return w->view.packed ? xstrdup("packed ring: its server keeps its place to itself") : NULL;
 }
 
 static char *shadow_note(const struct where *w)

@@ -32,54 +32,6 @@ static bool has_areas(const struct vq *vq)
 	return vq->dev->mem && (vq->cfg.desc | vq->cfg.driver | vq->cfg.device);
 }
 
-static bool peek16(const struct vq *vq, uint64_t gpa, uint16_t *ret)
-{
-	le16 raw;
-
-	if (gmem_peek(vq->dev->mem, gpa, &raw, sizeof(raw)) < 0)
-		return false;
-	*ret = le16_get(raw);
-	return true;
-}
-
-/* Both indices at one moment: all that was made available was answered. */
-static void look_at_split(const struct vq *vq, struct vhost_ring_now *ret)
-{
-	uint64_t used = vq->cfg.device + offsetof(struct vring_used, idx);
-	uint64_t avail = vq->cfg.driver + offsetof(struct vring_avail, idx);
-	uint16_t before, driver, after;
-
-	if (!has_areas(vq) || !peek16(vq, used, &before))
-		return;
-	ret->knows_used = ret->from_memory = true;
-	ret->used = before;
-	if (!peek16(vq, avail, &driver) || !peek16(vq, used, &after))
-		return;
-	/* Nobody takes what is not available: an index between the two is both. */
-	if (before == after && driver == before)
-		ret->knows_avail = ret->quiet = true;
-	ret->last_avail = driver;
-}
-
-void inspect_vhost_ring(const struct vq *vq, struct vhost_ring_now *ret)
-{
-	const struct vhost_view_ring *ring = ring_of(vq);
-	bool packed = vq_format(vq->dev)->packed;
-
-	*ret = (struct vhost_ring_now){ 0 };
-	if (!packed)
-		look_at_split(vq, ret);
-	if (ring->ran || !ring->has_base)
-		return;
-	/* It has not moved since somebody said where it stands. */
-	ret->knows_avail = true;
-	ret->last_avail = packed ? vq->cfg.next_avail & VRING_PACKED_POS : vq->cfg.next_avail;
-	if (packed) {
-		ret->knows_used = true;
-		ret->used = vq->cfg.next_used & VRING_PACKED_POS;
-	}
-}
-
 /* --- status --- */
 
 bool inspect_vhost_started(const struct vdev *dev)
@@ -138,6 +90,13 @@ static uint64_t host_address(const struct vdev *dev, uint64_t gpa)
 	return (uint64_t)(uintptr_t)gmem_ptr(dev->mem, gpa, 1);
 }
 
+/* Did the front-end say where the ring lies? */
+static bool is_told(const struct vdev *dev, uint16_t queue)
+{
+	return dev->view.vhost && queue < dev->num_queues &&
+	       dev->view.vhost->rings[queue].has_areas;
+}
+
 static struct VirtVhostQueueStatus *queue_new(struct vdev *dev, const struct vq *vq)
 {
 	const struct vq_ops *format = vq_format(dev);
@@ -169,8 +128,8 @@ int inspect_vhost_queue_status(struct qom_object *root, const char *path, uint16
 
 	if (!dev)
 		return err_set(err, -ENODEV, "Path %s is not a VirtIODevice", path);
-	/* Our own devices serve their queues themselves. */
-	if (!inspect_vhost_started(dev))
+	/* Our own devices serve their queues themselves. A ring that rests keeps its place. */
+	if (!inspect_vhost_started(dev) && !is_told(dev, queue))
 		return err_set(err, -ENODEV, "Error: vhost device has not started yet");
 	if (queue >= dev->num_queues || !dev->queues[queue].cfg.num)
 		return err_set(err, -EINVAL, "Invalid vhost virtqueue number %u", queue);

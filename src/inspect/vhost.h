@@ -15,13 +15,27 @@
 struct vhost_ring_now {
 	bool knows_avail; /* the index that is taken next, in last_avail */
 	bool knows_used; /* the index of the used ring, in used */
-	bool from_memory; /* used */
+	bool from_memory, by_message; /* used; else it is concluded */
 	bool quiet; /* nothing is taken and not answered */
-	uint16_t last_avail, used;
+	bool knows_inuse; /* how many are, in inuse */
+	uint16_t last_avail, used; /* packed: positions */
+	bool avail_wrap, used_wrap; /* packed: their wrap counters */
+	uint32_t inuse;
+	const char *how; /* what last_avail was concluded from; NULL: it is not known */
 };
 
 /* @vq: of a device with view.vhost. */
 void inspect_vhost_ring(const struct vq *vq, struct vhost_ring_now *ret);
+/*
+ * Where the device asked for a notification last: the index, or the position, that a driver has to
+ * make available for one. False where it does not ask like that.
+ */
+bool inspect_vhost_event(const struct vq *vq, uint16_t *ret);
+/*
+ * Heads (packed: buffer ids) that the in-flight region marks, @max at most. Returns how many it
+ * marks; -1 where there is none, or it cannot be believed.
+ */
+int inspect_vhost_heads(const struct vq *vq, uint16_t *heads, unsigned int max);
 
 /* Is any ring started? */
 bool inspect_vhost_started(const struct vdev *dev);

@@ -160,6 +160,7 @@ static void correct_relayed(const struct vq *vq, struct VirtQueueStatus *s)
 	s->last_avail_idx = now.knows_avail ? now.last_avail : 0;
 	s->has_shadow_avail_idx = false;
 	s->used_idx = now.knows_used ? now.used : 0;
+	s->inuse = now.knows_inuse ? now.inuse : 0;
 }
 
 int inspect_queue_status(struct qom_object *root, const char *path, uint16_t queue,

@@ -157,6 +157,7 @@ static void set_inflight(struct shadow *s, const struct passing *p)
 {
 	know_inflight(s, p);
 	s->view.has_inflight = true;
+	shadow_map_inflight(s);
 }
 
 /* --- rings --- */
@@ -382,6 +383,7 @@ void shadow_reset(struct shadow *s)
 		close_fd(&s->rings[i].err);
 	}
 	close_fd(&s->inflight_fd);
+	gmem_unref(take_ptr(s->inflight_mem));
 	gmem_unref(take_ptr(s->mem));
 	vdev_set_mem(dev, NULL);
 	vdev_reset(dev);

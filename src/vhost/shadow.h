@@ -34,6 +34,7 @@ struct shadow {
 	/* The region for what is in flight. */
 	struct vhu_inflight inflight;
 	int inflight_fd; /* owned; -1: none */
+	struct gmem *inflight_mem; /* the same mapped; owned, view.inflight */
 };
 
 /* For realize(): @dev gets its queues, none of which is shown before somebody speaks of it. */
@@ -62,6 +63,8 @@ void shadow_witness(const struct shadow *s, struct transcript_entry *entry);
 /* shadow_memory.c: the memory messages, and where the rings' areas are by what is mapped. */
 void shadow_mem_table(struct shadow *s, const struct vhu_mem_table *table, const int *fds);
 void shadow_add_region(struct shadow *s, const struct vhu_region *region, int fd);
+/* The region of s->inflight, mapped. */
+void shadow_map_inflight(struct shadow *s);
 void shadow_rem_region(struct shadow *s, const struct vhu_region *region);
 /* dev->mem, and every ring's areas, after any change of what they depend on. */
 void shadow_place(struct shadow *s);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "vhost/shadow.h"
 #include "virtio/vring.h"
@@ -86,6 +87,31 @@ void shadow_rem_region(struct shadow *s, const struct vhu_region *region)
 			regions[n++] = s->mem->regions[i];
 	}
 	set_regions(s, regions, n, &err);
+}
+
+void shadow_map_inflight(struct shadow *s)
+{
+	const struct gmem_region_desc desc = {
+		.size = le64_get(s->inflight.mmap_size),
+		.fd_offset = le64_get(s->inflight.mmap_offset),
+	};
+	struct gmem_region *region = NULL;
+	struct err err = { 0 };
+
+	gmem_unref(take_ptr(s->inflight_mem));
+	s->view.inflight = NULL;
+	if (gmem_region_new_readonly(&desc, s->inflight_fd, &region, &err) == 0)
+		gmem_new(&region, 1, &s->inflight_mem, &err);
+	gmem_region_unref(region);
+	if (!s->inflight_mem) {
+		log_limited(&s->limit, LOG_LEVEL_WARN,
+			"%s: the in-flight region cannot be looked at: %s", vdev_label(s->dev),
+			err.msg);
+		return;
+	}
+	s->view.inflight = s->inflight_mem;
+	s->view.inflight_queues = le16_get(s->inflight.num_queues);
+	s->view.inflight_entries = le16_get(s->inflight.queue_size);
 }
 
 static bool to_gpa(const struct shadow *s, uint64_t addr, uint64_t *ret)

@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 
+struct gmem;
 struct transcript;
 
 /* One queue. */
@@ -37,6 +38,12 @@ struct vhost_view {
 	uint64_t max_queues; /* 0: nobody asked */
 	bool log_enabled;
 	uint64_t log_bytes;
+	/*
+	 * That region, to be read, at address 0; NULL: there is none, or it cannot be mapped. With
+	 * parts for so many queues of so many entries.
+	 */
+	const struct gmem *inflight;
+	uint32_t inflight_queues, inflight_entries;
 	bool has_inflight; /* the front-end handed over a region for what is in flight */
 	bool is_translated; /* addresses are an IOMMU's: areas cannot be found in memory */
 	bool memory_away; /* a migration fills the memory: a look would disturb it */

@@ -209,6 +209,26 @@ def test_packed(disk):
         assert element["avail"]["ring"] == 0
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_guest_that_is_paused(disk, packed):
+    """Its rings were asked for their bases, all of them; QEMU has nothing to say of them then."""
+    host, _ = disk
+    with Front(host.socket("r0"), queues=2, packed=packed) as front, host.qmp() as qmp:
+        Blk(front).read(0, 512)
+        Blk(front, 1).read(0, 512)
+        Blk(front, 1).read(0, 512)
+        running = [qmp.command("x-query-virtio-vhost-queue-status", path=R0, queue=q)
+                   for q in range(2)]
+        bases = [front.get_vring_base(q) for q in range(2)]
+        assert not status_of(qmp, "r0")["vhost-started"]
+        for q in range(2):
+            assert qmp.command("x-query-virtio-vhost-queue-status", path=R0, queue=q) == running[q]
+            shown = queue_of(qmp, "r0", q)
+            assert shown["last-avail-idx"] == bases[q] & 0x7fff
+            assert shown["used-idx"] == (bases[q] >> 16 & 0x7fff if packed else bases[q])
+            qmp.command("x-query-virtio-queue-element", path=R0, queue=q)
+
+
 def test_status_byte(disk):
     host, _ = disk
     with Front(host.socket("r0"), status=True), host.qmp() as qmp:
