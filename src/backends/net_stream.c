@@ -90,6 +90,13 @@ static void on_work(struct loop_work *work)
 	write_out(container_of(work, struct stream_net, work));
 }
 
+static bool nothing_left(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 static void on_peer(struct loop_fd *node, uint32_t revents)
 {
 	struct stream_net *s = container_of(node, struct stream_net, node);
@@ -98,8 +105,9 @@ static void on_peer(struct loop_fd *node, uint32_t revents)
 		write_out(s);
 		ready(s->out);
 	}
-	/* Its end is found by whoever reads to it; where nobody does, by this. */
-	if (revents & (EPOLLHUP | EPOLLERR) && !s->in)
+	/* What it said before it went is still read; its end is found then, or here. */
+	if (revents & (EPOLLHUP | EPOLLRDHUP | EPOLLERR) && s->fd >= 0 &&
+		(!s->in || nothing_left(s->fd)))
 		hang_up(s, "the peer has gone");
 	else if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP))
 		ready(s->in);

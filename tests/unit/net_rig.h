@@ -22,6 +22,10 @@
 #define CTRL_AT	    0x140000ull
 #define REPLY_AT    0x148000ull
 
+/* The address that CARD gives it. */
+static const uint8_t card[6] = { 0x52, 0x54, 0, 1, 2, 3 };
+#define CARD ",\"mac\":\"52:54:00:01:02:03\""
+
 #define F(bit)	    (1ull << VIRTIO_NET_F_##bit)
 #define HEADER	    sizeof(struct net_header)
 #define FRAME_BYTES 60u
@@ -55,7 +59,7 @@ static inline uint32_t rig_used_len(struct rig *r, unsigned int q, unsigned int 
 static inline void rig_queue(struct rig *r, unsigned int q)
 {
 	struct vq *vq = &r->f.dev->queues[q];
-	int kick_fd = dup(r->f.kick), call = dup(r->f.call);
+	int kick_fd = eventfd(0, EFD_NONBLOCK), call = dup(r->f.call);
 
 	memset(ram(&r->f, QUEUE_AT(q)), 0, 0x3000);
 	r->avail[q] = 0;
@@ -99,6 +103,8 @@ static inline void rig_start(
 			0);
 		snprintf(text, sizeof(text), "{\"netdev\":\"stream\",\"path\":\"fd=%d\"%s}",
 			pair[1], options);
+	} else if (!strcmp(netdev, "server")) {
+		snprintf(text, sizeof(text), "{\"netdev\":\"stream\",\"server\":true%s}", options);
 	} else {
 		snprintf(text, sizeof(text), "{\"netdev\":\"%s\"%s}", netdev, options);
 	}
@@ -233,5 +239,36 @@ static inline int rig_command(struct rig *r, const void *bytes, uint32_t len, ui
 
 #define RIG_OK	0
 #define RIG_ERR 1
+
+/* Classes of commands. */
+enum { RX, MAC, VLAN, ANNOUNCE, MQ, OFFLOADS, STATS = 8 };
+
+static inline void rig_must(
+	struct rig *r, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
+{
+	uint8_t bytes[2048] = { class, cmd };
+
+	memcpy(bytes + 2, data, len);
+	assert_int_equal(rig_command(r, bytes, 2 + len, 0), RIG_OK);
+}
+
+/* Does a frame to @mac, tagged with @vlan unless that is below 0, reach the driver? */
+static inline bool rig_passes(struct rig *r, const uint8_t *mac, int vlan)
+{
+	uint16_t before = rig_used_idx(r, 0);
+	uint8_t frame[64];
+
+	if (r->avail[0] == before)
+		rig_buffer(r, r->avail[0], 500);
+	rig_kick(r, 0);
+	rig_frame(frame, mac, sizeof(frame));
+	if (vlan >= 0) {
+		const uint8_t tag[4] = { 0x81, 0, (uint8_t)(0xe0 | vlan >> 8), (uint8_t)vlan };
+
+		memcpy(frame + 12, tag, 4);
+	}
+	rig_peer_sends(r, frame, sizeof(frame));
+	return rig_used_idx(r, 0) != before;
+}
 
 #endif

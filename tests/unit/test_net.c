@@ -5,9 +5,6 @@
  */
 #include "net_rig.h"
 
-static const uint8_t card[6] = { 0x52, 0x54, 0, 1, 2, 3 };
-#define CARD ",\"mac\":\"52:54:00:01:02:03\""
-
 /* --- transmit --- */
 
 static void put_tx(struct rig *r, const struct net_header *h, uint32_t header, uint32_t frame)
