@@ -11,7 +11,8 @@ set -eu
 build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev
 	libslirp-dev'
 demo='user-mode-linux busybox-static kmod'
-test="python3-pytest clang-format qemu-system-x86 qemu-utils valgrind $demo"
+test="python3-pytest python3-prometheus-client clang-format
+	qemu-system-x86 qemu-utils valgrind $demo"
 dpdk='dpdk-dev librte-meta-net librte-meta-mempool librte-meta-bus'
 bench="qemu-system-x86 qemu-utils valgrind $dpdk"
 ci="clang libclang-rt-14-dev $dpdk"

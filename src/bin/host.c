@@ -25,6 +25,7 @@
 #include "control/control.h"
 #include "control/handlers.h"
 #include "control/machine.h"
+#include "monitor/metrics.h"
 #include "monitor/monitor.h"
 
 #define EXIT_USAGE 2
@@ -36,6 +37,7 @@ struct host {
 	struct control *control;
 	struct monitor **monitors;
 	size_t num_monitors;
+	struct metrics_server *metrics;
 	struct chardev *console;
 	struct loop_fd signals;
 	int status;
@@ -216,6 +218,27 @@ static int open_monitors(struct host *host, struct err *err)
 	return r ? r : open_listed(host, "--monitor", &host->options.monitor, true, err);
 }
 
+static void write_metrics(void *opaque, FILE *out)
+{
+	struct host *host = opaque;
+
+	control_write_metrics(host->control, out);
+}
+
+static int open_metrics(struct host *host, struct err *err)
+{
+	const char *address = host->options.metrics;
+	int r;
+
+	if (!address)
+		return 0;
+	r = metrics_open(&host->loop, address, write_metrics, host, &host->metrics, err);
+	if (r < 0)
+		return err_prefix(err, r, "--metrics %s", address);
+	log_info("metrics at %s", metrics_address(host->metrics));
+	return 0;
+}
+
 static int open_console(struct host *host, struct err *err)
 {
 	const char *spec = host->options.console;
@@ -267,6 +290,8 @@ static int open_all(struct host *host, struct err *err)
 		r = add_all(host, "--device", &o->devices, "driver", control_device_add, err);
 	if (!r)
 		r = open_monitors(host, err);
+	if (!r)
+		r = open_metrics(host, err);
 	if (!r && o->machine)
 		r = start_guest(host, err);
 	/* A guest's terminal is the guest's; who serves says that it does. */
@@ -309,6 +334,7 @@ static void tear_down(struct host *host)
 	for (size_t i = 0; i < host->num_monitors; i++)
 		monitor_free(host->monitors[i]);
 	free(host->monitors);
+	metrics_free(host->metrics);
 	/* What still runs may touch anything of ours: nothing but the kernel cleans up then. */
 	if (control_free(host->control) < 0)
 		_exit(EXIT_FAILURE);

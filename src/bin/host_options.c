@@ -61,6 +61,10 @@ static const struct cmd_option common_options[] = {
 		"a monitor for people, which only looks; may be given\n"
 		"again: unix:PATH[,mode=MODE][,group=GROUP], stdio" },
 	{ "read-only", CMD_FLAG, FIELD(read_only), NULL, "makes every monitor a read-only one" },
+	{ "metrics", CMD_STRING, FIELD(metrics), "ADDRESS",
+		"serve what the queues count as OpenMetrics text, at\n"
+		"GET /metrics: HOST:PORT (an empty HOST is loopback) or\n"
+		"unix:PATH" },
 	{ "stall-ms", CMD_STRING, FIELD(stall_text), "N",
 		"how many milliseconds a queue may stand still while\n"
 		"somebody waits before VIRTQUEUE_STALLED tells of it; 0:\n"

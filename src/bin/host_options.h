@@ -16,6 +16,7 @@ struct host_options {
 	const char *name;
 	struct cmd_list qmp, monitor, objects, devices;
 	bool read_only;
+	const char *metrics; /* NULL: not served */
 	const char *stall_text;
 	const char *ready_fd_text;
 	bool reconnect; /* relay */

@@ -8,6 +8,7 @@
 #define CONTROL_CONTROL_H
 
 #include <json-c/json.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "base/loop.h"
@@ -55,5 +56,8 @@ int control_object_add(struct control *ctl, struct json_object *args, struct err
 
 /* Begins the end; finished() follows. A second call makes haste with the guest. */
 void control_quit(struct control *ctl, enum ShutdownCause cause);
+
+/* What all queues count, as OpenMetrics text. */
+void control_write_metrics(struct control *ctl, FILE *out);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "control/internal.h"
 #include "inspect/inflight.h"
+#include "inspect/stats.h"
+#include "inspect/stats_text.h"
 #include "inspect/trace.h"
 #include "virtio/vq.h"
 
@@ -22,4 +24,26 @@ int control_cmd_query_virtqueue_inflight(struct qapi_call *call, const char *pat
 
 	return inspect_inflight(
 		ctl->root, path, has_queue ? &queue : NULL, &ctl->data_loop, ret, &error->err);
+}
+
+int control_cmd_query_stats(struct qapi_call *call, const struct StatsFilter *filter,
+	struct StatsResultList *ret, struct qapi_error *error)
+{
+	const struct control *ctl = call->ctx;
+
+	return inspect_stats(ctl->root, filter, ret, &error->err);
+}
+
+/* There is one provider. */
+int control_cmd_query_stats_schemas(_unused_ struct qapi_call *call, _unused_ bool has_provider,
+	_unused_ enum StatsProvider provider, struct StatsSchemaList *ret,
+	_unused_ struct qapi_error *error)
+{
+	inspect_stats_schemas(ret);
+	return 0;
+}
+
+void control_write_metrics(struct control *ctl, FILE *out)
+{
+	inspect_metrics(ctl->root, out);
 }
