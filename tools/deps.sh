@@ -9,10 +9,10 @@
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev
-	libslirp-dev'
+	libslirp-dev libncurses-dev'
 demo='user-mode-linux busybox-static kmod'
 test="python3-pytest python3-prometheus-client clang-format
-	qemu-system-x86 qemu-utils valgrind $demo"
+	qemu-system-x86 qemu-utils valgrind tmux $demo"
 dpdk='dpdk-dev librte-meta-net librte-meta-mempool librte-meta-bus'
 bench="qemu-system-x86 qemu-utils valgrind $dpdk"
 ci="clang libclang-rt-14-dev $dpdk"

@@ -8,6 +8,7 @@
 #include "bin/drive.h"
 #include "bin/host.h"
 #include "client/info.h"
+#include "client/top.h"
 #include "client/why.h"
 
 #define EXIT_USAGE 2
@@ -25,6 +26,7 @@ static const struct command commands[] = {
 	{ "drive", drive_main, "drive a vhost-user back-end: measure it, verify it" },
 	{ "why", client_why_main, "say of each queue why it stands still" },
 	{ "info", client_info_main, "look into the devices of a running ringside, or of QEMU" },
+	{ "top", client_top_main, "watch all queues on one screen, what is stuck on top" },
 };
 
 static void print_help(FILE *file)

@@ -55,7 +55,7 @@ int session_open(struct session *session, struct err *err)
 	uint64_t timeout_s = session->timeout_s ? session->timeout_s : SESSION_DEFAULT_TIMEOUT_S;
 	struct qmp_client_options options = {
 		.timeout_ms = (unsigned int)timeout_s * 1000,
-		.on_wait = say_waiting,
+		.on_wait = session->quiet ? NULL : say_waiting,
 		.opaque = session,
 	};
 	_cleanup_free_ char *address = NULL;

@@ -26,6 +26,7 @@ struct session {
 	const char *qmp; /* as the user gave it; NULL: the one instance that runs */
 	uint64_t timeout_s; /* 0: the default */
 	bool allow_harm;
+	bool quiet; /* say nothing while waiting */
 	struct qmp_client *client; /* NULL until session_open() */
 };
 
