@@ -112,6 +112,9 @@ static void take_health(struct top_queue *queue, struct json_object *entry)
 		queue->in_flight = outstanding;
 	queue->oldest_ns = (struct top_number){ .value = number(evidence, "oldest-age-ns") };
 	note_used(queue, number(evidence, "used-idx"));
+	/* A verdict is one of a moment; between two looks more went on. */
+	if (queue->rate.value > 0 && queue->verdict && !strcmp(queue->verdict, "idle"))
+		say(queue, queue->severity, "busy", "requests come and go", NULL);
 }
 
 int top_ask_health(struct top_model *model, struct top_device *device, struct err *err)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`ringside top` on a terminal and for scripts, against servers that say what a test tells them, and
-against real ones. tests/interop/test_top_qemu.py has QEMU's."""
+"""`ringside top` on a terminal and for scripts, against servers that say what a test tells them,
+and against real ones. tests/interop/test_top_qemu.py has QEMU's."""
 import json
 import os
 import signal
@@ -15,7 +15,6 @@ from lib.process import PATIENCE, wait_until
 from lib.ringside import Folder, binary, serve
 from lib.screen import Screen
 from lib.vhost_user import Front
-from lib.virtio import Blk
 
 SECOND = 10**9
 KNOWN = ["query-virtqueue-health", "query-stats", "query-virtqueue-inflight",
@@ -316,7 +315,8 @@ def fits(screen, columns, rows):
 
 @pytest.mark.parametrize("columns, rows", [(80, 24), (200, 50)])
 def test_screen(folder, columns, rows):
-    with FakeQmp(folder / "q", ours(), version=RINGSIDE), top(folder / "q", columns, rows) as screen:
+    with FakeQmp(folder / "q", ours(), version=RINGSIDE), \
+            top(folder / "q", columns, rows) as screen:
         text = screen.wait("!disk0", "kick-lost", "1 stuck", "q quit")
         assert text.startswith(" ringside top  ringside 0.1  box  running")
         assert fits(screen, columns, rows)
@@ -530,7 +530,8 @@ def test_a_thousand_devices(folder):
     """Only what is on the screen is asked about one by one."""
     paths, listed = many(1000)
     table = {**BASIC, "x-query-virtio": listed, "qom-get": "virtio-blk-device",
-             "x-query-virtio-queue-status": lambda path, queue: {**virtio_queue(path, 0), "inuse": 0}}
+             "x-query-virtio-queue-status":
+                 lambda path, queue: {**virtio_queue(path, 0), "inuse": 0}}
     with FakeQmp(folder / "q", table) as server, top(folder / "q") as screen:
         screen.wait("d0 ", "d8 ", "1000 devices", "idle")
         asked = {a["path"] for n, a in server.commands if n == "x-query-virtio-queue-status"}
@@ -567,12 +568,15 @@ def test_real_devices(tmp_path):
     host = serve(tmp_path, device, "virtio-rng,id=r0")
     try:
         with Front(host.socket("disk0")) as front, top(host.qmp_path) as screen:
+            # A read of sector 0, again and again.
+            header, rest = front.memory.alloc(16), front.memory.alloc(513)
+            buffers = [(header, 16, False), (rest, 512, True), (rest + 512, 1, True)]
             stop = threading.Event()
-            work = threading.Thread(target=lambda: [Blk(front).read(0, 512)
+            work = threading.Thread(target=lambda: [front.request(0, buffers)
                                                     for _ in iter(stop.is_set, True)])
             work.start()
             try:
-                screen.wait("disk0", "busy", "r0 ", "no-driver")
+                screen.wait("disk0", "busy", "r0 ", "not-connected")
                 wait_until(lambda: any("disk0" in line and "busy" in line for line in
                                        screen.lines()), "the disk is busy")
             finally:
@@ -583,7 +587,7 @@ def test_real_devices(tmp_path):
             host.crash()
             screen.wait("trying again")
             with serve(tmp_path, device, "virtio-rng,id=r0", folder=host.folder) as again:
-                screen.wait("disk0", "no-driver", absent=["trying again", "idle"])
+                screen.wait("disk0", "not-connected", absent=["trying again", "idle"])
                 assert again.process.running()
                 screen.keys("q")
                 assert screen.ended() == 0
