@@ -349,7 +349,9 @@ static bool handle_key(struct top_ui *ui, int key)
 	case '\t': set_tab(ui, ui->tab + 1); break;
 	case '1':
 	case '2':
-	case '3': set_tab(ui, (unsigned int)key - '1'); break;
+	case '3':
+	case '4':
+	case '5': set_tab(ui, (unsigned int)key - '1'); break;
 	case 's':
 	case 'r': set_order(ui, key == 'r'); break;
 	case 'a':

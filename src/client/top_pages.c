@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/value.h"
+#include "client/features.h"
 #include "client/human.h"
 #include "client/show_parts.h"
 #include "client/show_queue.h"
@@ -65,7 +66,8 @@ static unsigned int style_of(const char *line)
 {
 	const char *word = line + strspn(line, " ");
 
-	if (*word == '!' || (!strncmp(word, "broken", 6) && strstr(word, "true")))
+	if (*word == '!' || !strncmp(word, "error", 5) ||
+		(!strncmp(word, "broken", 6) && strstr(word, "true")))
 		return GRID_BAD;
 	if (*word == '*')
 		return GRID_GOOD;
@@ -124,7 +126,9 @@ int top_device_ask(struct top_ui *ui, struct err *err)
 		bool may_harm, marks;
 	} tabs[TOP_NUM_TABS] = {
 		{ "x-query-virtio-status", show_status, true, true },
+		{ "query-virtio-negotiation", features_show, false, false },
 		{ "query-vhost-user-transcript", transcript_show, false, false },
+		{ "query-vhost-user-findings", findings_show, false, false },
 		{ "query-virtio-sources", show_sources, false, false },
 	};
 	_cleanup_value_ struct json_object *arguments = session_path_argument(ui->path);
@@ -168,8 +172,8 @@ static void draw_page(struct top_ui *ui, unsigned int top)
 
 void top_device_draw(struct top_ui *ui)
 {
-	static const char *const names[TOP_NUM_TABS] = { "1 status, features", "2 messages",
-		"3 sources" };
+	static const char *const names[TOP_NUM_TABS] = { "1 status", "2 features", "3 messages",
+		"4 findings", "5 sources" };
 	unsigned int col = 1;
 
 	top_draw_frame(ui, "Tab next page  arrows scroll  p pause  Esc back  q quit");
@@ -291,7 +295,7 @@ void top_help_draw(struct top_ui *ui)
 		"",
 		"  up down, j k, PgUp PgDn, Home End   move",
 		"  Enter    the ring of the queue, entry by entry; again: that entry",
-		"  d        the device: status and features, messages, sources",
+		"  d        the device: status, features, messages, sources; Tab, 1 to 5",
 		"  Esc      back (Backspace too)",
 		"  s, r     next order; the other way round",
 		"  a        also the queues that no driver has set up",

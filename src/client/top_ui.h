@@ -98,7 +98,7 @@ void top_page_move(struct top_ui *ui, long by);
 void top_page_shift(struct top_ui *ui, long by);
 void top_page_clear(struct top_page *page);
 void top_page_add(struct top_page *page, unsigned int style, const char *fmt, ...) _printf_(3, 4);
-#define TOP_NUM_TABS 3
+#define TOP_NUM_TABS 5
 
 /* --- top_ring.c --- */
 

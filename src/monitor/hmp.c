@@ -57,10 +57,13 @@ static const struct info_command {
 	{ "virtqueue-health", "[path] [queue]",
 		"show why each queue stands still, or that it works", "query-virtqueue-health",
 		hmp_show_members, { { "path", ARG_STRING, true }, { "queue", ARG_NUMBER, true } } },
-	{ "virtqueue-inflight", "[path] [queue]",
+	{ "virtqueue-inflight", "path [queue]",
 		"show requests that are taken and not answered, oldest first",
 		"query-virtqueue-inflight", hmp_show_members,
-		{ { "path", ARG_STRING, true }, { "queue", ARG_NUMBER, true } } },
+		{ { "path" }, { "queue", ARG_NUMBER, true } } },
+	{ "virtqueue-trace", "path queue [last]", "show the last events of a virtio queue",
+		"query-virtqueue-trace", hmp_show_members,
+		{ { "path" }, { "queue", ARG_NUMBER }, { "last", ARG_NUMBER, true } } },
 };
 
 static const struct {

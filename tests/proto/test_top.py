@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from lib.fake_qmp import RINGSIDE, Error, FakeQmp
-from lib.info import BLK, LIST, RNG, STATUS, qom_type, virtio_queue
+from lib.info import BLK, LIST, RNG, SOURCES, STATUS, qom_type, virtio_queue
 from lib.process import PATIENCE, wait_until
 from lib.ringside import Folder, binary, serve
 from lib.screen import Screen
@@ -88,7 +88,7 @@ def ours():
             "query-virtqueue-inflight": lambda path, queue=None: REQUESTS,
             "query-virtqueue-elements": elements,
             "x-query-virtio-status": lambda path: STATUS,
-            "query-virtio-sources": [],
+            "query-virtio-sources": SOURCES,
             "query-vhost-user-transcript": []}
 
 
@@ -349,11 +349,16 @@ def test_drill_in_and_out(folder):
         screen.keys("Down")
         screen.wait("entry 69: stale")
         screen.keys("d")
-        screen.wait("1 status, features", "VIRTIO_CONFIG_S_ACKNOWLEDGE  seen", "line 1 of ")
+        screen.wait("1 status", "VIRTIO_CONFIG_S_ACKNOWLEDGE  seen", "line 1 of ")
         screen.keys("Down", "NPage", "Up")
         screen.wait("VIRTIO_CONFIG_S_DRIVER       has a driver", absent=["line 1 of "])
         screen.keys("Tab")
+        screen.wait("query-virtio-negotiation")
+        screen.keys("Tab")
         screen.wait("vhost-user messages of", "none so far")
+        screen.keys("5")
+        screen.wait("queue.0.used-idx", "one in flight is head 3")
+        screen.keys("3")
         screen.keys("?")
         screen.wait("What is stuck is on top")
         screen.keys("Escape")
