@@ -51,7 +51,7 @@ static const char *obstacle_of(const struct relay *relay)
 	if (type == VIRTIO_ID_CONSOLE &&
 		(relay->shadow.view.acked_features >> VIRTIO_CONSOLE_F_MULTIPORT & 1))
 		return "it has ports, and which of them are open no message brings back";
-	if (relay->shadow.view.log_enabled)
+	if (relay->shadow.view.log_enabled && relay->journal.single[VHU_SET_LOG_BASE].is_set)
 		return "a migration was under way, and what it wrote last may not be in the log";
 	return relay->journal.obstacle;
 }

@@ -3,60 +3,23 @@
 process is killed and started again, ten times in a row, and while the machine is paused: no request
 is lost, and what was written is there. QEMU reconnects by itself (reconnect=1)."""
 import contextlib
-import hashlib
 import random
 import signal
 
 import pytest
 
+from lib.guest_load import LOAD, SHARE, WRITERS, check_sums
 from lib.guest_qemu import GuestQemu, vhost_user_blk
 from lib.process import Timeout, wait_until
 from lib.ringside import serve
 from lib.slow_disk import slow_disk
 
 KILLS, PAUSES = 10, 5
-WRITERS = 12
-SHARE = 256 << 10  # bytes of the disk that a writer has for itself
 QUEUES = 2
 DISK = "/machine/peripheral/disk0/virtio-backend"
 LATENCY_US = 4000
 # QEMU notes every message of its own in a file.
 TRACED = "vhost_user_read", "vhost_user_write", "vhost_dev_*"
-
-# Each writes its share anew and reads it back, past the guest's cache, until it is told to stop;
-# its last sum stays. Half of them leave it to the cache to write many blocks at a time.
-LOAD = f"""
-writer() {{
-    n=0
-    while [ ! -e /tmp/enough ]; do
-        head -c {SHARE} /dev/urandom >/tmp/data$1
-        want=$(md5sum </tmp/data$1)
-        if [ $(($1 % 2)) = 0 ]; then
-            dd if=/tmp/data$1 of=/dev/vda bs=16k seek=$(($1 * 16)) oflag=direct conv=notrunc
-        else
-            dd if=/tmp/data$1 of=/dev/vda bs=64k seek=$(($1 * 4)) conv=notrunc,fsync
-        fi 2>/dev/null || echo "writer $1: error" >>/tmp/bad
-        got=$(dd if=/dev/vda bs=64k skip=$(($1 * 4)) count=4 iflag=direct 2>/dev/null | md5sum)
-        [ "$want" = "$got" ] || echo "writer $1: $want is $got" >>/tmp/bad
-        n=$((n + 1))
-        echo $n >/tmp/n$1
-    done
-    echo "$1 $want" >>/tmp/sums
-}}
-: >/tmp/bad
-: >/tmp/sums
-for w in $(seq 0 {WRITERS - 1}); do
-    writer $w &
-done
-"""
-
-FINISH = f"""
-touch /tmp/enough
-until [ $(wc -l </tmp/sums) = {WRITERS} ]; do
-    sleep 0.1
-done
-cat /tmp/bad /tmp/sums
-"""
 
 
 def queue_states(qmp):
@@ -110,18 +73,6 @@ def progress(host):
         before = [state["last-avail-idx"] for state in queue_states(qmp)]
         wait_until(lambda: all(state["last-avail-idx"] != at for state, at in
                                zip(queue_states(qmp), before)), "requests on every queue")
-
-
-def check_sums(guest, image):
-    output = guest.check(FINISH)
-    assert "writer" not in output, output
-    sums = {}
-    for line in output.splitlines():
-        number, value = line.split()[:2]
-        sums[int(number)] = value
-    data = image.read_bytes()
-    assert sums == {n: hashlib.md5(data[n * SHARE:(n + 1) * SHARE]).hexdigest()
-                    for n in range(WRITERS)}
 
 
 @pytest.mark.parametrize("packed", ["off", "on"], ids=["split", "packed"])

@@ -3,6 +3,7 @@
 front-end is `ringside drive`, which is told of nothing and checks all that it reads."""
 import contextlib
 import json
+import pathlib
 import re
 import shutil
 import signal
@@ -12,7 +13,10 @@ import pytest
 from lib.look import queue_of, status_of
 from lib.process import Process, wait_until
 from lib.relay import R0, relay, transcript
+from lib.relay_ends import Guest
 from lib.ringside import Folder, binary, serve
+from lib.vhost_user import PACKED_START, Front, Proto
+from lib.virtio import Blk
 
 KILLS = 10
 SIZE = 16 << 20
@@ -98,11 +102,11 @@ def last_serial(qmp):
 
 def wait_for_replay(qmp, serial):
     """The relay has told the next one all, and heard that it took it."""
-    wait_until(lambda: any(m["own"] and m["name"] == "GET_FEATURES" and m["is-reply"]
-                           and m["answers"] > serial and sum(
-                               n["name"] == "GET_FEATURES" and n["is-reply"] and n["own"]
-                               for n in transcript(qmp, after=serial)) == 2
-                           for m in transcript(qmp, after=serial)[-1:]), "the replay's end")
+    def answers():
+        return [m for m in transcript(qmp, after=serial)
+                if m["own"] and m["is-reply"] and m["name"] == "GET_FEATURES"]
+    # The first thing that it asks, and the last.
+    wait_until(lambda: len(answers()) >= 2, "the replay's end")
 
 
 def finish(process):
@@ -180,3 +184,74 @@ def test_daemon_deep(tmp_path, image):
             finish(process)
     finally:
         back.end()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_a_ring_begins_anew(tmp_path, image, packed):
+    """As a guest that reboots: the record that the relay keeps says nothing of the new ring."""
+    back = Own(tmp_path, image, Folder(), "on" if packed else "off")
+    try:
+        with relay(tmp_path, "id=r0,type=virtio-blk,reconnect=on", connect=back.path) as host, \
+                Front(host.socket("r0"), packed=packed,
+                      protocol=~(1 << Proto.INFLIGHT_SHMFD)) as front, host.qmp() as qmp:
+            blk = Blk(front)
+            for life in range(3):
+                for sector in range(5 + life):
+                    blk.write(sector, bytes([life + 1]) * 512)
+                serial = last_serial(qmp)
+                back.again()
+                wait_for_replay(qmp, serial)
+                assert blk.read(0, 512) == bytes([life + 1]) * 512
+                front.get_vring_base(0)
+                front.queues[0].ring.reset()
+                front.start_queue(0, PACKED_START if packed else 0)
+            assert blk.read(6, 512) == bytes([3]) * 512
+    finally:
+        back.end()
+
+
+def test_front_ends_killed(tmp_path, image):
+    """In a row, under load; the back-end is clean for the next one."""
+    back = Own(tmp_path, image, Folder(), "on")
+    try:
+        with relay(tmp_path, "id=r0,type=virtio-blk,reconnect=on", connect=back.path) as host:
+            for _ in range(KILLS):
+                with load(host, "--iodepth", 32, "--queues", 2), back.host.qmp() as qmp:
+                    wait_until(lambda: status_of(qmp, "disk0")["num-vqs"], "the device")
+                    wait_for_progress(lambda: [queue_of(qmp, "disk0", n)["last-avail-idx"]
+                                               for n in range(2)], "requests on both queues")
+            with load(host, "--requests", 2000) as process:
+                assert process.wait() == 0
+    finally:
+        back.end()
+
+
+VIRTIOFSD = pathlib.Path("/usr/lib/qemu/virtiofsd")
+
+
+def test_virtiofsd(tmp_path):
+    """It ends with its client, and its state with it: nothing is replayed, and that is said."""
+    path, share = tmp_path / "fs.sock", tmp_path / "share"
+    share.mkdir()
+    if not VIRTIOFSD.exists():
+        pytest.skip("virtiofsd is missing: package qemu-system-common is not installed")
+
+    def start():
+        path.unlink(missing_ok=True)
+        process = Process([str(VIRTIOFSD), f"--socket-path={path}", "-o", f"source={share}"])
+        wait_until(lambda: path.exists() or not process.running(), "virtiofsd's socket")
+        if not process.running():
+            pytest.skip(f"virtiofsd does not run here: {process.text.strip()[-200:]}")
+        return process
+
+    with relay(tmp_path, "id=r0,type=virtio-user-fs,reconnect=on", connect=path) as host:
+        for _ in range(KILLS):
+            back = start()
+            with Guest(host.socket("r0")) as guest:
+                guest.start(queues=2)
+                seen = len(host.process.text)
+                back.kill()
+                assert guest.peer.closed()
+                wait_until(lambda: len(host.process.text) > seen, "a word about it")
+        assert "nothing is replayed to another: a back-end of this type has a state beyond its " \
+            "rings" in host.process.text
