@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The back-end behind `ringside relay` is killed ten times in a row while a guest that knows nothing
-of reconnections writes and verifies: user-mode Linux on qemu-storage-daemon, one request at a time;
+"""The back-end behind `ringside relay` is killed ten times in a row while a guest that is told
+of nothing writes and verifies: user-mode Linux on qemu-storage-daemon, one request at a time;
 Debian in QEMU, many at a time, on our own back-end."""
 import random
 import shutil
