@@ -64,10 +64,25 @@ static void set_protocol_features(struct shadow *s, const struct passing *p)
 	shadow_place(s);
 }
 
+/*
+ * What SET_STATUS says is the driver's byte, or one that the front-end made up of its own doings:
+ * QEMU says FEATURES_OK without ACKNOWLEDGE and DRIVER, then all of it with DRIVER_OK, or never
+ * (vhost-user-rng of 7.2), and 0 when its rings stop. A driver shows itself before it is done.
+ */
+static void learn_status_kind(struct shadow *s, uint8_t status)
+{
+	bool has_driver = status & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
+
+	if (s->status_kind != SHADOW_STATUS_UNKNOWN || !status)
+		return;
+	s->status_kind = has_driver && !(status & VIRTIO_STATUS_DRIVER_OK) ? SHADOW_STATUS_DRIVER
+									   : SHADOW_STATUS_COMPOSED;
+	s->dev->view.status_known = s->status_kind == SHADOW_STATUS_DRIVER;
+}
+
 /* The driver's byte, as a message says it; 0 is a reset. */
 static void know_status(struct shadow *s, uint8_t status)
 {
-	s->dev->view.status_known = true;
 	if (!status)
 		s->dev->driver_features = virtio_features_from64(0);
 	vdev_derive_status(s->dev, status, (uint8_t)~status);
@@ -75,7 +90,13 @@ static void know_status(struct shadow *s, uint8_t status)
 
 static void set_status(struct shadow *s, const struct passing *p)
 {
-	know_status(s, (uint8_t)word_of(p));
+	uint8_t status = (uint8_t)word_of(p);
+
+	learn_status_kind(s, status);
+	if (s->status_kind == SHADOW_STATUS_DRIVER)
+		know_status(s, status);
+	else if (!status)
+		s->features_set = s->needs_reset = false;
 }
 
 static void stop_all(struct shadow *s, _unused_ const struct passing *p)
@@ -84,16 +105,16 @@ static void stop_all(struct shadow *s, _unused_ const struct passing *p)
 		s->rings[i].started = s->rings[i].enabled = false;
 }
 
-/* Without the byte: FEATURES_OK after the features, DRIVER_OK while a ring can run. */
+/* Without the driver's byte: FEATURES_OK after the features, DRIVER_OK while a ring can run. */
 static void derive_status(struct shadow *s)
 {
-	uint8_t status = 0;
+	uint8_t status = s->needs_reset ? VIRTIO_STATUS_NEEDS_RESET : 0;
 
-	if (s->dev->view.status_known)
+	if (s->status_kind == SHADOW_STATUS_DRIVER)
 		return;
 	if (s->features_set)
-		status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
-			 VIRTIO_STATUS_FEATURES_OK;
+		status |= VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
+			  VIRTIO_STATUS_FEATURES_OK;
 	for (unsigned int i = 0; i < s->dev->num_queues; i++)
 		if (s->rings[i].started && s->rings[i].enabled)
 			status |= VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
@@ -297,9 +318,13 @@ static void queue_num(struct shadow *s, const struct passing *p)
 	s->view.max_queues = word_of(p);
 }
 
+/* Of a byte that is made up, the one bit that is the back-end's own counts. */
 static void status_read(struct shadow *s, const struct passing *p)
 {
-	know_status(s, (uint8_t)word_of(p));
+	if (s->status_kind == SHADOW_STATUS_DRIVER)
+		know_status(s, (uint8_t)word_of(p));
+	else
+		s->needs_reset = word_of(p) & VIRTIO_STATUS_NEEDS_RESET;
 }
 
 static const struct {
@@ -358,7 +383,8 @@ static void forget(struct shadow *s)
 	memset(s->areas, 0, sizeof(s->areas));
 	for (unsigned int i = 0; i < SHADOW_QUEUES_MAX; i++)
 		s->rings[i] = (struct vhost_view_ring){ .kick = -1, .call = -1, .err = -1 };
-	s->features_set = false;
+	s->features_set = s->needs_reset = false;
+	s->status_kind = SHADOW_STATUS_UNKNOWN;
 	s->config_bytes = 0;
 	s->inflight = (struct vhu_inflight){ 0 };
 }

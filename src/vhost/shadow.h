@@ -19,6 +19,13 @@ struct shadow_areas {
 	uint64_t desc, driver, device;
 };
 
+/* What SET_STATUS means; shadow.c says how that is told. */
+enum shadow_status_kind {
+	SHADOW_STATUS_UNKNOWN,
+	SHADOW_STATUS_COMPOSED, /* by the front-end: the byte follows from the rings */
+	SHADOW_STATUS_DRIVER,
+};
+
 struct shadow {
 	struct vdev *dev; /* NULL: not initialised */
 	struct vhost_view view; /* dev->view.vhost */
@@ -28,6 +35,8 @@ struct shadow {
 	char memory_reason[192];
 	struct log_limit limit;
 	bool features_set;
+	enum shadow_status_kind status_kind;
+	bool needs_reset; /* the back-end said so */
 	/* Configuration space as it was last read or written. */
 	uint8_t config[VHU_CONFIG_MAX];
 	uint32_t config_bytes; /* from 0 on, as far as anybody read */

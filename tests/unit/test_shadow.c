@@ -221,6 +221,27 @@ static void status_byte(void **state)
 	assert_int_equal(rig->dev->driver_features.word[0], 0);
 }
 
+/* QEMU's vhost-user-rng says no more than FEATURES_OK while its ring runs. */
+static void composed_status(void **state)
+{
+	static const uint8_t all = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
+				   VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK;
+	struct rig *rig = *state;
+
+	ask_u64(rig, VHU_SET_FEATURES, 3, -1);
+	ask_u64(rig, VHU_GET_STATUS, 0, -1);
+	reply_u64(rig, VHU_GET_STATUS, 0);
+	ask_u64(rig, VHU_SET_STATUS, VIRTIO_STATUS_FEATURES_OK, -1);
+	assert_false(rig->dev->view.status_known);
+	assert_int_equal(rig->dev->driver_features.word[0], 3);
+	ask_u64(rig, VHU_SET_VRING_KICK, 0, rig->event);
+	assert_int_equal(rig->dev->status, all);
+	reply_u64(rig, VHU_GET_STATUS, VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FEATURES_OK);
+	assert_int_equal(rig->dev->status, all | VIRTIO_STATUS_NEEDS_RESET);
+	ask_u64(rig, VHU_SET_STATUS, 0, -1);
+	assert_false(rig->dev->status & (VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_NEEDS_RESET));
+}
+
 static void memory(void **state)
 {
 	struct rig *rig = *state;
@@ -323,6 +344,7 @@ int main(void)
 		TEST(rings),
 		TEST(nothing_runs),
 		TEST(status_byte),
+		TEST(composed_status),
 		TEST(memory),
 		TEST(address_spaces),
 		TEST(configuration),
