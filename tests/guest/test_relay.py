@@ -12,7 +12,7 @@ from lib.guest_qemu import GuestQemu, vhost_user_blk
 from lib.guest_uml import GuestUml
 from lib.look import flag_names, queue_of, status_of
 from lib.process import Process, wait_until, wakeups
-from lib.relay import R0, relay, transcript
+from lib.relay import R0, relay, remarkable, transcript
 from lib.virtio import BLK
 
 MIB = 1 << 20
@@ -85,6 +85,7 @@ def test_user_mode_linux(tmp_path, daemon):
             assert wakeups(host.process.pid) == woken
             assert look(qmp, 1) > first + 100
             assert transcript(qmp)[-1]["serial"] == said
+            assert remarkable(qmp) == {}
             assert guest.poweroff() == 0
         wait_until(lambda: not status_of(qmp, "r0")["vhost-started"], "the front-end's end")
         # The back-end is clean for the next one.
@@ -92,6 +93,7 @@ def test_user_mode_linux(tmp_path, daemon):
             use(guest, image)
             look(qmp, 1)
             assert guest.poweroff() == 0
+        assert remarkable(qmp) == {}
 
 
 def test_qemu(tmp_path, daemon):
@@ -104,7 +106,9 @@ def test_qemu(tmp_path, daemon):
             names = {m["name"] for m in transcript(qmp)}
             assert {"GET_FEATURES", "ADD_MEM_REG", "GET_CONFIG", "SET_VRING_KICK"} <= names
             assert not [m for m in transcript(qmp) if m["malformed"]]
+            assert remarkable(qmp) == {}
             # What its own monitor can say without a stop of the ring.
             with_qemu(qmp, guest.qmp, "r0", range(2))
             use(guest, image)
             assert guest.poweroff() == 0
+        assert remarkable(qmp) == {}

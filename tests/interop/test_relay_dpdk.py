@@ -9,7 +9,7 @@ import pytest
 from lib.agree import Onlooker, all_five, has, vhost_queue
 from lib.look import status_of
 from lib.process import wait_until, wakeups
-from lib.relay import relay, transcript
+from lib.relay import relay, remarkable, transcript
 from lib.testpmd import vhost_net, virtio_user
 
 # Where the packets go, queue pairs, the driver's options.
@@ -130,6 +130,7 @@ def test_packets(tmp_path, way, pairs, options):
             assert all(got for got, _ in receiver.stop())
         assert front.quit() == 0
         wait_until(lambda: not status_of(qmp, "r0")["vhost-started"], "the front-end's end")
+        assert remarkable(qmp) == {}
 
 
 def test_front_ends_are_killed(tmp_path):

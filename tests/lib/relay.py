@@ -79,5 +79,14 @@ def stand_in(ends, memory, ring_features=0):
             os.close(fd)
 
 
+def remarkable(qmp, path=R0):
+    """The rules that found something in what was said so far, each with its sentences."""
+    found = {}
+    for finding in qmp.command("query-vhost-user-findings", path=path,
+                               **{"unanswered-ms": 10**6}):
+        found.setdefault(finding["rule"], []).append(finding["text"])
+    return found
+
+
 def transcript(qmp, path=R0, **how):
     return qmp.command("query-vhost-user-transcript", path=path, **how)
