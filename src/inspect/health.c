@@ -94,7 +94,8 @@ static bool no_driver(const struct health_picture *p)
 
 static bool driver_not_ready(const struct health_picture *p)
 {
-	return !(p->status & VIRTIO_STATUS_DRIVER_OK);
+	/* Where the byte is concluded, a ring that was set up says more. */
+	return !(p->status & VIRTIO_STATUS_DRIVER_OK) && (p->status_known || !p->is_set_up);
 }
 
 static bool whole_device(const struct health_picture *p)
@@ -209,10 +210,14 @@ static bool kick_suppressed(const struct health_picture *p)
 					   (p->kick_wish == HEALTH_WISH_OFF && !p->relayed));
 }
 
-/* Elements behind the one that the server wants to hear of. */
+/*
+ * Elements behind the one that the server wants to hear of. Somebody else's server that always
+ * wants to hear may have heard, and have them.
+ */
 static bool kick_lost(const struct health_picture *p)
 {
-	return waits_in_vain(p) && p->kick_wish == HEALTH_WISH_DUE && !p->dry;
+	return waits_in_vain(p) && p->kick_wish == HEALTH_WISH_DUE && !p->dry &&
+	       (!p->relayed || p->avail_event.known);
 }
 
 static bool working(const struct health_picture *p)

@@ -46,6 +46,7 @@ struct health_picture {
 	uint64_t ended_ns; /* how long ago */
 	bool paused;
 	uint8_t status;
+	bool status_known; /* else it follows from the rings: DRIVER_OK while one can run */
 	bool broken, broke_here; /* broke_here: this queue did */
 	const char *broken_reason;
 	/* A control message that is not answered; NULL: none. */

@@ -117,8 +117,9 @@ static void gather_device(
 	p->ended_by_back = view->last_end == VDEV_END_BACK;
 	p->no_back = view->last_end == VDEV_END_NO_BACK;
 	p->ended_ns = scene->now_ns - view->last_end_ns;
-	p->paused = !dev->vm_running && !view->vhost;
+	p->paused = !dev->vm_running && !dev->cls->relayed;
 	p->status = dev->status;
+	p->status_known = view->status_known;
 	p->broken = dev->broken;
 	p->broken_reason = dev->broken_reason;
 	p->threshold_ns = scene->threshold_ns;

@@ -282,6 +282,8 @@ void health_say_working(const struct health_picture *p, struct health_text *t)
 			p->oldest_request);
 	if (!p->in_flight.known && p->kick_wish == HEALTH_WISH_AHEAD)
 		say(t, "; avail_event says that all were seen");
+	else if (!p->in_flight.known)
+		say(t, "; whether it has taken them is not known");
 	say_still(p, t);
 }
 

@@ -178,7 +178,8 @@ def test_paused_and_held(tmp_path):
         qmp.command("stop")
         chain = read_quietly(front)
         front.queues[0].kick()
-        assert "waiting: 1 request" in verdict(qmp, "disk0", 0, "machine-paused", "note")["sentence"]
+        found = verdict(qmp, "disk0", 0, "machine-paused", "note")
+        assert "waiting: 1 request" in found["sentence"]
         qmp.command("cont")
         front.queues[0].wait([chain])
         path = health(qmp, "disk0", 0)["path"]
@@ -232,7 +233,8 @@ def test_working_and_a_message_that_waits(tmp_path):
 def test_a_thread_that_is_blocked(tmp_path):
     """The disk blocks the thread that serves it, and with it another disk on the same thread."""
     hold = tmp_path / "hold"
-    with serve(tmp_path, DISK, "virtio-blk,id=disk1,size=1M", env=slow_disk(0, hold)) as host, host.qmp() as qmp:
+    with serve(tmp_path, DISK, "virtio-blk,id=disk1,size=1M",
+               env=slow_disk(0, hold)) as host, host.qmp() as qmp:
         fast(qmp)
         with Front(host.socket("disk0")) as front, Front(host.socket("disk1")) as other:
             Blk(other).read(0, 512)
