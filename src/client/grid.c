@@ -90,6 +90,38 @@ unsigned int grid_put(struct grid *grid, unsigned int row, unsigned int col, uns
 	return col;
 }
 
+/* Bytes of @text that fit into @columns: to a space where there is one, else to the last column. */
+static size_t fitting(const char *text, unsigned int columns)
+{
+	size_t at = 0, space = 0;
+
+	for (unsigned int col = 0; text[at] && col < columns; col++) {
+		size_t len = width_of(text + at);
+
+		if (text[at] == ' ')
+			space = at;
+		at += len ? len : 1;
+	}
+	return !text[at] || text[at] == ' ' || !space ? at : space;
+}
+
+unsigned int grid_put_wrapped(struct grid *grid, unsigned int row, unsigned int rows,
+	unsigned int indent, unsigned int style, const char *text)
+{
+	unsigned int col = 0;
+
+	for (; rows && *text; rows--, row++) {
+		unsigned int room = grid->cols > col ? grid->cols - col : 1;
+		size_t len = rows > 1 ? fitting(text, room) : strlen(text);
+
+		grid_put(grid, row, col, room, style, "%.*s", (int)len, text);
+		text += len;
+		text += strspn(text, " ");
+		col = indent;
+	}
+	return row;
+}
+
 void grid_style_row(struct grid *grid, unsigned int row, unsigned int col, unsigned int style)
 {
 	for (; row < grid->rows && col < grid->cols; col++)

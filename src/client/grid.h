@@ -40,6 +40,12 @@ void grid_clear(struct grid *grid);
 /* Writes at a place, at most @max columns; returns the column behind. */
 unsigned int grid_put(struct grid *grid, unsigned int row, unsigned int col, unsigned int max,
 	unsigned int style, const char *fmt, ...) _printf_(6, 7);
+/*
+ * Writes @text at the start of a row and on up to @rows of them, broken at its spaces; what follows
+ * the first row begins at @indent. Returns the row behind.
+ */
+unsigned int grid_put_wrapped(struct grid *grid, unsigned int row, unsigned int rows,
+	unsigned int indent, unsigned int style, const char *text);
 /* Gives the rest of a row, from @col on, a style. */
 void grid_style_row(struct grid *grid, unsigned int row, unsigned int col, unsigned int style);
 /* As plain text, without empty rows at the end. */

@@ -16,7 +16,7 @@
 #include "client/show_parts.h"
 
 #define LABEL_COLUMNS 7 /* "12345  " */
-#define HEAD_ROWS     (TOP_TITLE_ROWS + 5)
+#define HEAD_ROWS     (TOP_TITLE_ROWS + 7)
 #define FOOT_ROWS     3 /* the chosen entry, legend, keys */
 #define MAX_REQUESTS  16
 #define MIN_PER_LINE  8
@@ -173,10 +173,13 @@ static void guess(struct top_ui *ui, const struct top_queue *queue)
 	for (int64_t i = 1; last >= 0 && i <= flight; i++)
 		set_slot(ring, (unsigned int)((last - i + 65536 * (int64_t)ring->num) % ring->num),
 			'f', queue->severity == TOP_STUCK ? GRID_BAD : GRID_NOTE);
-	top_page_add(&ring->notes, GRID_PLAIN,
-		"ring of %u: avail %lld  next to take %lld  used %lld", ring->num,
-		(long long)queue->avail_idx, (long long)queue->last_avail_idx,
-		(long long)queue->used_idx);
+	if (last >= 0)
+		top_page_add(&ring->notes, GRID_PLAIN,
+			"ring of %u: avail %lld  next to take %lld  used %lld", ring->num,
+			(long long)queue->avail_idx, (long long)last, (long long)queue->used_idx);
+	else
+		top_page_add(&ring->notes, GRID_PLAIN, "ring of %u: its indices are not known",
+			ring->num);
 	top_page_add(&ring->notes, GRID_DIM,
 		"drawn by indices: 'f' are as many as are in flight, where they would be in order");
 }
@@ -327,12 +330,15 @@ static void draw_head(struct top_ui *ui)
 	col = grid_put(g, row, col, g->cols, top_style(queue->severity), "%s",
 		queue->verdict ? queue->verdict : "");
 	draw_rate(g, row, col + 2, queue);
-	grid_put(g, row + 1, 0, g->cols, top_style(queue->severity), "%s",
+	grid_put_wrapped(g, row + 1, 2, 2, top_style(queue->severity),
 		queue->sentence ? queue->sentence : "");
-	if (queue->advice)
-		grid_put(g, row + 2, 0, g->cols, GRID_PLAIN, "do: %s", queue->advice);
+	if (queue->advice) {
+		_cleanup_free_ char *advice = xasprintf("do: %s", queue->advice);
+
+		grid_put_wrapped(g, row + 3, 2, 4, GRID_PLAIN, advice);
+	}
 	for (size_t i = 0; i < ui->ring.notes.num && i < 2; i++)
-		grid_put(g, row + 3 + (unsigned int)i, 0, g->cols, ui->ring.notes.lines[i].style,
+		grid_put(g, row + 5 + (unsigned int)i, 0, g->cols, ui->ring.notes.lines[i].style,
 			"%s", ui->ring.notes.lines[i].text);
 }
 

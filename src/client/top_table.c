@@ -14,7 +14,8 @@
 #include "client/human.h"
 
 #define ROLE_MIN_COLUMNS 100 /* a screen that wide has room for roles and sentences */
-#define DETAIL_ROWS	 2 /* the chosen queue's sentence and advice */
+#define DETAIL_ROWS	 4 /* of the chosen queue; half of them on a low screen */
+#define LOW_ROWS	 20
 
 unsigned int top_style(enum top_severity severity)
 {
@@ -395,22 +396,25 @@ static void draw_row(struct top_ui *ui, const struct columns *c, size_t index, u
 		ui->grid.cells[(size_t)row * ui->grid.cols + col].style |= GRID_REVERSE;
 }
 
-static void draw_details(struct top_ui *ui, unsigned int row)
+/* The chosen queue's sentence and advice on @rows rows. */
+static void draw_details(struct top_ui *ui, unsigned int row, unsigned int rows)
 {
 	struct top_queue *queue;
 	const struct top_device *device = top_chosen(ui, &queue);
-	unsigned int col;
+	_cleanup_free_ char *text = NULL, *advice = NULL;
 
 	if (!device)
 		return;
-	col = grid_put(&ui->grid, row, 0, ui->grid.cols, top_style(queue->severity),
-		"%s%s%s: ", device->name, queue->role ? " " : "", queue->role ? queue->role : "");
-	grid_put(&ui->grid, row, col, ui->grid.cols, GRID_PLAIN, "%s",
+	text = xasprintf("%s%s%s: %s", device->name, queue->role ? " " : "",
+		queue->role ? queue->role : "",
 		queue->sentence	 ? queue->sentence
 		: queue->verdict ? queue->verdict
 				 : "not asked yet");
-	if (queue->advice)
-		grid_put(&ui->grid, row + 1, 2, ui->grid.cols, GRID_PLAIN, "do: %s", queue->advice);
+	grid_put_wrapped(&ui->grid, row, rows - rows / 2, 2, top_style(queue->severity), text);
+	if (!queue->advice)
+		return;
+	advice = xasprintf("  do: %s", queue->advice);
+	grid_put_wrapped(&ui->grid, row + rows - rows / 2, rows / 2, 6, GRID_PLAIN, advice);
 }
 
 void top_table_draw(struct top_ui *ui)
@@ -420,7 +424,8 @@ void top_table_draw(struct top_ui *ui)
 		"? help  q quit";
 	struct columns c = lay_out(ui);
 	unsigned int top = TOP_TITLE_ROWS + 1, rows = ui->grid.rows;
-	unsigned int room = rows > top + DETAIL_ROWS + 1 ? rows - top - DETAIL_ROWS - 1 : 1;
+	unsigned int details = rows < LOW_ROWS ? DETAIL_ROWS / 2 : DETAIL_ROWS;
+	unsigned int room = rows > top + details + 1 ? rows - top - details - 1 : 1;
 
 	top_draw_frame(ui, keys);
 	ui->num_shown = MIN((size_t)room, ui->num_rows);
@@ -434,8 +439,8 @@ void top_table_draw(struct top_ui *ui)
 		draw_row(ui, &c, ui->first + i, top + (unsigned int)i);
 	if (!ui->num_rows && ui->model.sampled_ns)
 		grid_put(&ui->grid, top, 1, 99, GRID_PLAIN, "no virtio devices");
-	if (rows > top + DETAIL_ROWS + 1)
-		draw_details(ui, rows - 1 - DETAIL_ROWS);
+	if (rows > top + details + 1)
+		draw_details(ui, rows - 1 - details, details);
 	if (ui->num_hidden && ui->num_shown < room)
 		grid_put(&ui->grid, top + (unsigned int)ui->num_shown, 1, 99, GRID_DIM,
 			"%zu queue%s that no driver has set up ('a' shows all)", ui->num_hidden,

@@ -187,6 +187,26 @@ def test_arguments(qmp):
     assert qmp.command("human-monitor-command", command_line="info name\n") == "hmp-test\r\n"
 
 
+def test_commands_of_our_own(qmp):
+    """A line a member of what QMP says."""
+    lines = hmp(qmp, f"info virtqueue-health {PATH} 0")
+    found, = qmp.command("query-virtqueue-health", path=PATH, queue=0)
+    assert lines[0] == f"{PATH}:"
+    assert f"    verdict: {found['verdict']}" in lines and f"    severity: {found['severity']}" in lines
+    assert len([line for line in hmp(qmp, "info virtqueue-health") if "- path: " in line]) == 3
+    assert hmp(qmp, f"info virtqueue-inflight {PATH}") == [f"{PATH}:", "  none"]
+    assert hmp(qmp, "info virtqueue-inflight") == ["virtqueue-inflight: string expected",
+                                                   TRY.format("virtqueue-inflight")]
+    trace = hmp(qmp, f"info virtqueue-trace {PATH} 0 2")
+    assert [line.split()[-1] for line in trace if " serial:" in line] == \
+        [str(e["serial"]) for e in qmp.command("query-virtqueue-trace", path=PATH, queue=0, last=2)]
+    negotiation = qmp.command("query-virtio-negotiation", path=PATH)
+    lines = hmp(qmp, f"info negotiation {PATH}")
+    assert len([line for line in lines if "- bit: " in line]) == \
+        len(negotiation["features"]) + len(negotiation["protocol-features"])
+    assert "  name: virtio-blk" in lines
+
+
 def test_it_only_looks(tmp_path):
     """A read-only monitor runs it, and QMP's list of commands has it."""
     with serve(tmp_path, "virtio-rng,id=r0", arguments=["--read-only"]) as host, \
