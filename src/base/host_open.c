@@ -172,14 +172,12 @@ static const char *connect_hint(int code)
 	}
 }
 
-int host_connect_unix(const char *spec, struct err *err)
+static int connect_path(const char *spec, int type, struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	_cleanup_fd_ int fd = -1;
-	int n, r;
+	int r;
 
-	if (host_spec_fd(spec, &n))
-		return connect_inherited(spec, n, err);
 	if (!*spec)
 		return err_set(err, -EINVAL, "a socket's name is empty: expected a path or fd=N");
 	if (strlen(spec) >= sizeof(addr.sun_path))
@@ -187,7 +185,7 @@ int host_connect_unix(const char *spec, struct err *err)
 			"the socket's path '%s' has %zu bytes: expected %zu at most", spec,
 			strlen(spec), sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, spec, strlen(spec));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set(err, -errno, "cannot make a unix socket: %m");
 	do
@@ -200,6 +198,20 @@ int host_connect_unix(const char *spec, struct err *err)
 			connect_hint(code));
 	}
 	return take_fd(&fd);
+}
+
+int host_connect_unix(const char *spec, struct err *err)
+{
+	int n;
+
+	if (host_spec_fd(spec, &n))
+		return connect_inherited(spec, n, err);
+	return connect_path(spec, SOCK_STREAM, err);
+}
+
+int host_connect_seqpacket(const char *path, struct err *err)
+{
+	return connect_path(path, SOCK_SEQPACKET, err);
 }
 
 static pthread_mutex_t stdio_lock = PTHREAD_MUTEX_INITIALIZER;

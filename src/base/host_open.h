@@ -29,6 +29,9 @@ int host_open(const char *spec, int flags, mode_t mode, struct err *err);
  */
 int host_connect_unix(const char *spec, struct err *err);
 
+/* The same for a socket of type SOCK_SEQPACKET, which keeps messages apart; a path alone. */
+int host_connect_seqpacket(const char *path, struct err *err);
+
 /*
  * If @spec is `fd=N` with a decimal N: true and *ret is N, be it open or not. `fd=` with anything
  * else is true with -1, so that nobody takes it for a path.

@@ -107,6 +107,7 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_set(err, -errno, "cannot make a unix socket: %s", strerror(errno));
+	/* One of another type that has a listener is EPROTOTYPE. */
 	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno != ECONNREFUSED)
 		return err_set(err, -EADDRINUSE,
 			"socket '%s' is in use by a running process; stop that one or choose "
@@ -169,7 +170,8 @@ static int bind_path(struct listener *l, const struct listen_options *opts, stru
 	r = remove_stale(&addr, err);
 	if (r < 0)
 		return r;
-	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	l->fd = socket(AF_UNIX,
+		(opts->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
 		return err_set(err, -errno, "cannot make a unix socket: %s", strerror(errno));
 	if (fchmod(l->fd, LISTEN_DEFAULT_MODE & (opts->mode ? opts->mode : LISTEN_DEFAULT_MODE)) <

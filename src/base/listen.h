@@ -24,6 +24,8 @@ struct listen_options {
 	mode_t mode;
 	/* Name or number of the group that shall own the socket file, or NULL. */
 	const char *group;
+	/* SOCK_SEQPACKET, which keeps messages apart, in the place of a stream. A path alone. */
+	bool seqpacket;
 };
 
 #define LISTEN_OPTIONS_INIT \

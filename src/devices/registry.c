@@ -9,6 +9,7 @@
 #include "devices/net.h"
 #include "devices/rng.h"
 #include "devices/serial.h"
+#include "devices/vsock.h"
 
 const struct vdev_class *const device_classes[] = {
 	&virtio_balloon_class,
@@ -16,6 +17,7 @@ const struct vdev_class *const device_classes[] = {
 	&virtio_net_class,
 	&virtio_rng_class,
 	&virtio_serial_class,
+	&virtio_vsock_class,
 	NULL,
 };
 
