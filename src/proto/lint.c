@@ -323,7 +323,8 @@ static void begin_connection(struct lint *l, uint32_t connection)
 	l->connection = connection;
 	l->has_memory = l->postcopy = l->has_inflight = l->too_many_slots = false;
 	l->num_slots = 0;
-	memset(l->rings, 0, sizeof(l->rings));
+	memset(l->rings, 0, l->num_rings * sizeof(l->rings[0]));
+	l->num_rings = 0;
 }
 
 static void take_apart(const struct transcript_entry *e, struct lint_message *ret)

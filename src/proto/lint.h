@@ -129,6 +129,7 @@ struct lint {
 	uint64_t inflight_serial;
 	unsigned int num_waiting, num_slots, num_findings;
 	bool too_many_slots;
+	unsigned int num_rings; /* those that anybody spoke of in this connection */
 	struct lint_waiting waiting[LINT_WAITING_MAX]; /* the oldest first */
 	struct lint_slot slots[LINT_SLOTS_MAX];
 	struct lint_ring rings[LINT_QUEUES_MAX];

@@ -23,14 +23,17 @@ static uint64_t word_of(const struct lint_message *m)
 
 static struct lint_ring *ring_at(struct lint *l, uint64_t index)
 {
-	return index < LINT_QUEUES_MAX ? &l->rings[index] : NULL;
+	if (index >= LINT_QUEUES_MAX)
+		return NULL;
+	l->num_rings = MAX(l->num_rings, (unsigned int)index + 1);
+	return &l->rings[index];
 }
 
 static unsigned int num_running(const struct lint *l)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < LINT_QUEUES_MAX; i++)
+	for (unsigned int i = 0; i < l->num_rings; i++)
 		n += l->rings[i].started;
 	return n;
 }
@@ -249,7 +252,7 @@ static void check_start(struct lint *l, const struct lint_message *m, uint32_t i
 static void set_kick(struct lint *l, const struct lint_message *m)
 {
 	uint32_t index = (uint32_t)(word_of(m) & VHU_VRING_INDEX_MASK);
-	struct lint_ring *ring = &l->rings[index];
+	struct lint_ring *ring = ring_at(l, index);
 
 	check_start(l, m, index);
 	if (ring->started)
@@ -285,14 +288,14 @@ static void set_enable(struct lint *l, const struct lint_message *m)
 /* All rings stop, and begin anew: where they stood means nothing any more. */
 static void reset(struct lint *l, _unused_ const struct lint_message *m)
 {
-	for (unsigned int i = 0; i < LINT_QUEUES_MAX; i++)
+	for (unsigned int i = 0; i < l->num_rings; i++)
 		l->rings[i].started = l->rings[i].stopped = l->rings[i].has_base = false;
 }
 
 static void set_status(struct lint *l, const struct lint_message *m)
 {
 	if (!word_of(m))
-		for (unsigned int i = 0; i < LINT_QUEUES_MAX; i++)
+		for (unsigned int i = 0; i < l->num_rings; i++)
 			l->rings[i].stopped = false;
 }
 
@@ -369,7 +372,7 @@ static void set_inflight(struct lint *l, const struct lint_message *m)
 	if (n)
 		lint_found(l, m->entry, LINT_INFLIGHT_LATE, -1, 0, 0,
 			"SET_INFLIGHT_FD while %u ring%s ran", n, n == 1 ? "" : "s");
-	for (uint32_t i = 0; i < LINT_QUEUES_MAX; i++)
+	for (uint32_t i = 0; i < l->num_rings; i++)
 		if (l->rings[i].has_num)
 			check_inflight(l, m, i);
 }

@@ -12,18 +12,27 @@
 #include "base/alloc.h"
 #include "proto/lint.h"
 
+/* One piece, which so large comes from the kernel: pages that nothing was written to cost nothing.
+ */
+struct store {
+	struct transcript_entry entries[TRANSCRIPT_ENTRIES];
+	struct lint lint;
+};
+
 void transcript_init(struct transcript *t)
 {
+	struct store *store;
+
 	*t = (struct transcript){ 0 };
-	t->entries = xnew_n(struct transcript_entry, TRANSCRIPT_ENTRIES);
-	t->lint = xnew(struct lint);
+	store = xnew(struct store);
+	t->entries = store->entries;
+	t->lint = &store->lint;
 	t->lint->next = 1;
 }
 
 void transcript_deinit(struct transcript *t)
 {
 	free(t->entries);
-	free(t->lint);
 	*t = (struct transcript){ 0 };
 }
 

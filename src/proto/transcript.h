@@ -51,7 +51,8 @@ struct transcript {
 	uint64_t last; /* serial of the newest */
 	uint32_t connection;
 	bool open; /* the connection stands */
-	struct lint *lint; /* owned; has seen all but the newest, whose entry may still change */
+	struct lint *lint; /* of the same piece as entries; has seen all but the newest, whose entry
+			      may still change */
 	uint64_t since[2]; /* by channel: replies belong to requests behind this serial */
 };
 
