@@ -73,6 +73,11 @@ static void verb_inflight(const struct info_call *call, struct json_object *repl
 	queue_life_show_inflight(&call->show, call->path, reply);
 }
 
+static void verb_elements(const struct info_call *call, struct json_object *reply)
+{
+	queue_life_show_elements(&call->show, call->path, (unsigned int)call->queue, reply);
+}
+
 static const struct info_verb verbs[] = {
 	{ "virtio", "", "the list of devices", 0, 0, "x-query-virtio", verb_list, .is_list = true },
 	{ "status", " PATH", "state and features of a device, by name", 1, 1,
@@ -95,6 +100,8 @@ static const struct info_verb verbs[] = {
 		"query-vhost-user-findings", verb_findings },
 	{ "trace", " PATH N", "the last events of its queue N (Ringside only)", 2, 2,
 		"query-virtqueue-trace", verb_trace },
+	{ "elements", " PATH N", "its queue N, entry by entry, and their states (Ringside only)", 2,
+		2, "query-virtqueue-elements", verb_elements },
 	{ "inflight", " PATH [N]",
 		"requests taken and not answered, of queue N or all (Ringside only)", 1, 2,
 		"query-virtqueue-inflight", verb_inflight },

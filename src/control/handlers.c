@@ -166,6 +166,7 @@ const struct qapi_handlers control_handlers = {
 	.virtqueue_resume = control_cmd_virtqueue_resume,
 	.query_virtqueue_trace = control_cmd_query_virtqueue_trace,
 	.query_virtqueue_inflight = control_cmd_query_virtqueue_inflight,
+	.query_virtqueue_elements = control_cmd_query_virtqueue_elements,
 	.query_stats = control_cmd_query_stats,
 	.query_stats_schemas = control_cmd_query_stats_schemas,
 };

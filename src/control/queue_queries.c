@@ -4,6 +4,7 @@
 
 #include "control/internal.h"
 #include "inspect/inflight.h"
+#include "inspect/ring_list.h"
 #include "inspect/stats.h"
 #include "inspect/stats_text.h"
 #include "inspect/trace.h"
@@ -24,6 +25,18 @@ int control_cmd_query_virtqueue_inflight(struct qapi_call *call, const char *pat
 
 	return inspect_inflight(
 		ctl->root, path, has_queue ? &queue : NULL, &ctl->data_loop, ret, &error->err);
+}
+
+int control_cmd_query_virtqueue_elements(struct qapi_call *call, const char *path, uint16_t queue,
+	bool has_start, uint16_t start, bool has_count, uint16_t count,
+	struct VirtqueueElements **ret, struct qapi_error *error)
+{
+	const struct control *ctl = call->ctx;
+
+	if (has_count && !count)
+		return qapi_error_set(error, QAPI_GENERIC_ERROR, "Parameter 'count' is 0");
+	return inspect_elements(ctl->root, path, queue, has_start ? start : 0,
+		has_count ? count : 0, ret, &error->err);
 }
 
 int control_cmd_query_stats(struct qapi_call *call, const struct StatsFilter *filter,

@@ -15,6 +15,7 @@
 #include "inspect/chain_walk.h"
 #include "inspect/element.h"
 #include "inspect/outstanding.h"
+#include "inspect/vhost.h"
 #include "inspect/virtio.h"
 #include "virtio/vdev.h"
 #include "virtio/vring.h"
@@ -141,6 +142,17 @@ static struct VirtqueueRequest *relayed_new(struct vq *vq, uint16_t head, bool c
 	return r;
 }
 
+/* Of a packed ring a buffer id does not say where its descriptors lie. */
+static struct VirtqueueRequest *packed_new(const struct vq *vq, uint16_t head)
+{
+	struct VirtqueueRequest *r = request_new(vq, head);
+
+	r->source = VIRTQUEUE_REQUEST_SOURCE_MEMORY;
+	r->problem = xstrdup("marked in the in-flight region; where it lies in the packed ring is "
+			     "not known");
+	return r;
+}
+
 /* Older than all that the available ring still names. */
 static struct VirtqueueRequest *unnamed_new(const struct vq *vq, uint32_t num)
 {
@@ -152,9 +164,25 @@ static struct VirtqueueRequest *unnamed_new(const struct vq *vq, uint32_t num)
 	return r;
 }
 
+/* What the in-flight region marks; false where there is none. */
+static bool add_marked(struct vq *vq, struct VirtqueueRequestList *list)
+{
+	_cleanup_free_ uint16_t *heads = xnew_n(uint16_t, VQ_SIZE_MAX);
+	int num = inspect_vhost_heads(vq, heads, VQ_SIZE_MAX);
+
+	for (int i = 0; i < MIN(num, VQ_SIZE_MAX); i++)
+		qapi_append_VirtqueueRequestList(list, vq_format(vq->dev)->packed
+							       ? packed_new(vq, heads[i])
+							       : relayed_new(vq, heads[i], true));
+	return num >= 0;
+}
+
 static void add_relayed(struct vq *vq, struct VirtqueueRequestList *list)
 {
 	_cleanup_(outstanding_free) struct outstanding o = { 0 };
+
+	if (add_marked(vq, list))
+		return;
 
 	/* Where a packed ring's server stands, memory does not say. */
 	if (vq_format(vq->dev)->packed || !outstanding_read(vq, STILL_TRIES, &o))

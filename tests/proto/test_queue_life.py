@@ -8,7 +8,7 @@ from lib.process import wait_until
 from lib.relay import R0, relay
 from lib.ringside import serve, tool
 from lib.slow_disk import slow_disk
-from lib.vhost_user import F_PACKED, F_PROTOCOL, F_VERSION_1, Front
+from lib.vhost_user import Front
 from lib.virtio import BLK_T_IN, BLK_T_OUT, Blk
 
 DISK0 = "/machine/peripheral/disk0/virtio-backend"
@@ -29,23 +29,21 @@ def inflight(qmp, path=DISK0, **how):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_request_leaves_its_trace(tmp_path, packed):
-    features = F_VERSION_1 | F_PROTOCOL | (F_PACKED if packed else 0)
     disk = f"virtio-blk,id=disk0,size=1M,num-queues=2,packed={'on' if packed else 'off'}"
     with serve(tmp_path, disk) as host:
-        with host.qmp() as qmp, Front(host.socket("disk0"), queues=2, features=features) as front:
+        with host.qmp() as qmp, Front(host.socket("disk0"), queues=2, packed=packed) as front:
             Blk(front).read(0, 512)
-            wait_until(lambda: "call" in kinds(trace(qmp)), "the call")
+            wait_until(lambda: {"call", "kick"} <= set(kinds(trace(qmp))), "the call")
             events = trace(qmp)
             assert [e["serial"] for e in events] == list(range(len(events)))
             assert all(a["time-ns"] <= b["time-ns"] for a, b in zip(events, events[1:]))
             assert all(0 <= e["age-ns"] < 3600e9 for e in events)
             names = kinds(events)
             assert names[0] == "start" and events[0]["arg"] == front.queues[0].ring.size
-            assert names.index("kick") < names.index("pop") < names.index("complete") < \
-                names.index("call")
+            # The look with which it starts may find the request before the kick comes.
+            assert names.index("pop") < names.index("complete") < names.index("call")
             pop, done = events[names.index("pop")], events[names.index("complete")]
             assert pop["arg"] == 16 and done["arg"] == 513 and pop["index"] == done["index"]
-            assert events[-1]["event"] in ("call", "notify-on")
             assert [e["serial"] for e in trace(qmp, last=2)] == [e["serial"] for e in events[-2:]]
             assert kinds(trace(qmp, queue=1)) in (["start"], ["start", "notify-on"])
             assert trace(qmp, last=0) == []
@@ -74,11 +72,10 @@ def test_what_is_in_flight(tmp_path, packed):
     image, hold = tmp_path / "image", tmp_path / "hold"
     image.write_bytes(bytes(1 << 20))
     hold.touch()
-    features = F_VERSION_1 | F_PROTOCOL | (F_PACKED if packed else 0)
     with serve(tmp_path, f"virtio-blk,id=disk0,filename={image},aio=threads,iothread=io0,"
                f"packed={'on' if packed else 'off'}", arguments=["--object", "iothread,id=io0"],
                env=slow_disk(1000, hold)) as host:
-        with host.qmp() as qmp, Front(host.socket("disk0"), features=features) as front:
+        with host.qmp() as qmp, Front(host.socket("disk0"), packed=packed) as front:
             blk = Blk(front)
             before = time.monotonic_ns()
             started = [blk.start(BLK_T_OUT, sector, b"x" * 512) if sector % 2 else
