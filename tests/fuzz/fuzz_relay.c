@@ -8,7 +8,8 @@
  *
  * A message is: request, flags, payload size (two bytes), how many descriptors (low four bits) of
  * what kind, and at bit 7 of the kinds whose it is; how much the header's size lies (signed),
- * payload.
+ * payload. Where the first request is 255, back-ends are dialled again (reconnect=on), and one that
+ * says 254 goes and is followed by another.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -183,7 +184,7 @@ static struct sockaddr_un address(const char *path)
 	return addr;
 }
 
-static void set_up(struct run *run)
+static void set_up(struct run *run, bool reconnects)
 {
 	_cleanup_value_ struct json_object *args = json_object_new_object();
 	struct sockaddr_un addr;
@@ -201,6 +202,7 @@ static void set_up(struct run *run)
 	run->dev = vdev_new(&relay_class, "r0", &run->loop, &run->loop);
 	json_object_object_add(args, "listen", json_object_new_string(run->front_path));
 	json_object_object_add(args, "connect", json_object_new_string(run->back_path));
+	json_object_object_add(args, "reconnect", json_object_new_boolean(reconnects));
 	FUZZ_CHECK(options_take(relay_class.options, run->dev, args, &err) == 0);
 	relay_set_virtio_id(run->dev, 2);
 	FUZZ_CHECK(vdev_realize(run->dev, &err) == 0);
@@ -212,7 +214,22 @@ static void set_up(struct run *run)
 	for (int i = 0; i < ROUNDS_MAX && !run->dev->view.connected; i++)
 		loop_run_once(&run->loop, 0);
 	run->back = accept(run->listener, NULL, NULL);
+	fcntl(run->listener, F_SETFL, O_NONBLOCK);
 	FUZZ_CHECK(run->back >= 0);
+}
+
+/* The relay dials at once where somebody listens; it has not always done so yet. */
+static void change_back(struct run *run)
+{
+	int fd = -1;
+
+	close_fd(&run->back);
+	for (int i = 0; i < ROUNDS_MAX && fd < 0; i++) {
+		loop_run_once(&run->loop, 1);
+		drain(run->front);
+		fd = accept4(run->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	}
+	run->back = fd;
 }
 
 static void tear_down(struct run *run, bool front_goes)
@@ -244,11 +261,12 @@ static int lowest_free_fd(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	bool reconnects = size && data[0] == 255;
 	int before = lowest_free_fd();
 	struct run run = { .front = -1, .back = -1 };
 
 	log_set_level((enum log_level) - 1);
-	set_up(&run);
+	set_up(&run, reconnects);
 	while (size >= PREFIX_BYTES) {
 		const uint8_t *prefix = data;
 		size_t len = MIN((size_t)(prefix[2] | prefix[3] << 8), size - PREFIX_BYTES);
@@ -257,10 +275,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			    data + PREFIX_BYTES, len))
 			break;
 		turn(&run);
+		if (reconnects && prefix[0] == 254 && prefix[4] & 0x80)
+			change_back(&run);
+		if (run.back < 0)
+			break;
 		data += PREFIX_BYTES + len;
 		size -= PREFIX_BYTES + len;
 	}
-	tear_down(&run, size & 1);
+	tear_down(&run, reconnects || size & 1);
 	FUZZ_CHECK(lowest_free_fd() == before);
 	return 0;
 }
