@@ -76,13 +76,8 @@ def agreed_features(qmp, back):
     assert len(acked["dev-features"]) + len(acked["transports"]) == words[-1].bit_count()
 
 
-def settled_loss(sender, receiver):
-    """How many of what was sent did not arrive, once nothing comes any more."""
-    def same_twice():
-        first = receiver.packets()[0]
-        return receiver.packets()[0] == first
-
-    wait_until(same_twice, "silence")
+def missing(sender, receiver):
+    """How many of what was sent has not arrived, so far."""
     return sender.packets()[1] - receiver.packets()[0]
 
 
@@ -117,14 +112,16 @@ def test_packets(tmp_path, way, pairs, options):
             wait_until(lambda: received() > now + 100000 and onlooker.rounds > 20, "packets")
         assert transcript(qmp)[-1]["serial"] == said
         pairs_sent = sender.stop()
-        lost = settled_loss(sender, receiver)
-        # What comes before both have begun is thrown away by DPDK itself.
-        assert not (there and lost)
+        # What comes back before both have begun is thrown away by DPDK itself. Nothing is later:
+        # once all has arrived, no more is missing than was the first time.
+        if there:
+            wait_until(lambda: not missing(sender, receiver), "the last packet")
+        lost = missing(sender, receiver)
         sender.start()
         now = received()
         wait_until(lambda: received() > now + 100000, "packets")
         sender.stop()
-        wait_until(lambda: sender.packets()[1] - received() == lost, "the last packet")
+        wait_until(lambda: missing(sender, receiver) <= lost, "the last packet")
         if pairs > 1:
             assert len(pairs_sent) == pairs and all(sent for _, sent in pairs_sent)
             assert all(got for got, _ in receiver.stop())
