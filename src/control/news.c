@@ -9,6 +9,7 @@
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/watch.h"
+#include "devices/balloon.h"
 #include "inspect/vhost.h"
 #include "inspect/virtio.h"
 
@@ -139,7 +140,24 @@ static void on_vhost(struct vdev *dev)
 		started ? qapi_event_vhost_started(path) : qapi_event_vhost_stopped(path));
 }
 
+static void on_config_written(struct vdev *dev)
+{
+	struct control_device *cdev = device_of(dev);
+	_cleanup_free_ char *path = NULL;
+	uint64_t actual;
+
+	if (!cdev || dev->cls != &virtio_balloon_class)
+		return;
+	actual = balloon_actual_bytes(dev);
+	if (!actual || actual == cdev->news.balloon_actual)
+		return;
+	path = control_device_path(cdev);
+	cdev->news.balloon_actual = actual;
+	send(cdev, NEWS_BALLOON, 0, qapi_event_balloon_change((int64_t)actual, path));
+}
+
 const struct vdev_listener control_vdev_listener = {
+	.config_written = on_config_written,
 	.broken = on_broken,
 	.status_changed = on_status,
 	.vhost_changed = on_vhost,

@@ -19,7 +19,7 @@ struct control_device;
 #define NEWS_PERIOD_NS NSEC_PER_SEC
 
 /* Events of one kind take each other's place: what counts is how it is now. */
-enum news_kind { NEWS_BROKEN, NEWS_STATUS, NEWS_VHOST, NEWS_PROGRESS };
+enum news_kind { NEWS_BROKEN, NEWS_STATUS, NEWS_VHOST, NEWS_PROGRESS, NEWS_BALLOON };
 
 /* The last event of a kind. */
 struct news_slot {
@@ -34,6 +34,7 @@ struct news_slot {
 struct news {
 	struct news_slot *slots;
 	bool vhost_started; /* as it was told last */
+	uint64_t balloon_actual; /* likewise; bytes */
 };
 
 /* For vdev_set_listener(). Devices without an owner are passed over. */

@@ -144,7 +144,10 @@ def test_thousands(rig):
     """Open at the same time; each has its own bytes; then they are gone, and so is what they took.
     """
     num = 2000
-    fds = lambda: len(list(pathlib.Path(f"/proc/{rig.host.process.pid}/fd").iterdir()))  # noqa: E731
+
+    def fds():
+        return len(list(pathlib.Path(f"/proc/{rig.host.process.pid}/fd").iterdir()))
+
     before = fds()
     with rig.listen("stream", 5) as listener:
         number = rig.guest.start(f"vsock_tool many stream 5 {num}")
