@@ -222,9 +222,7 @@ static int open_first(struct vhost_dev *vd, struct err *err)
 		r = err_set(err, -ETIMEDOUT, "%s: no answer from the back-end within %d s",
 			vd->where, FIRST_ANSWERS_MS / 1000);
 	} else {
-		r = job->r;
-		if (r < 0)
-			*err = job->err;
+		r = job->r < 0 ? err_set(err, job->r, "%s", job->err.msg) : 0;
 	}
 	sem_destroy(&done);
 	vhost_job_free(job);
