@@ -6,10 +6,14 @@
  * Whatever comes, the process lives, no queue ever runs, and once an end has gone neither memory
  * nor a descriptor is left.
  *
+ * With bit 6 in the first message's flags the relay reconnects. Then a message whose number is 255
+ * is the back-end's death, after which there is another; with bit 5 in its flags one that answers
+ * what it is asked, and records in its region what the payload says.
+ *
  * A message is: request, flags, payload size (two bytes), how many descriptors (low four bits) of
  * what kind, and at bit 7 of the kinds whose it is; how much the header's size lies (signed),
- * payload. Where the first request is 255, back-ends are dialled again (reconnect=on), and one that
- * says 254 goes and is followed by another.
+ * payload. Without bit 6, where the first request is 255, the relay reconnects too, and a back-end
+ * that says 254 goes and is followed by another.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -31,14 +35,23 @@
 #include "inspect/vhost.h"
 #include "inspect/virtio.h"
 #include "proto/vhost_user.h"
+#include "vhost/pump.h"
 #include "vhost/relay.h"
 
 #define MEMORY_BYTES (1u << 20)
 #define PREFIX_BYTES 6
 #define FDS_MAX	     16
 #define ROUNDS_MAX   1000
+#define DEATH	     255
+#define DEATHS_MAX   6
+#define IS_GOOD	     0x20
+#define RECONNECTS   0x40
 
 enum { KIND_EVENT, KIND_MEMORY, KIND_SOCKET, KIND_FILE, NUM_KINDS };
+
+/* What the next file of KIND_MEMORY begins with. */
+static const uint8_t *record_at;
+static size_t record_bytes;
 
 struct run {
 	char folder[32], front_path[64], back_path[64];
@@ -46,6 +59,11 @@ struct run {
 	struct vdev *dev;
 	struct qom_object *root;
 	int listener, front, back; /* the ends are ours */
+	bool reconnects;
+	bool deaths; /* told by messages of number DEATH */
+	bool is_good; /* the back-end answers */
+	const uint8_t *record; /* what a good back-end writes into the region that it gives */
+	size_t record_bytes;
 };
 
 static int new_fd(unsigned int kind)
@@ -62,6 +80,9 @@ static int new_fd(unsigned int kind)
 	default:
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
 		FUZZ_CHECK(fd >= 0 && ftruncate(fd, MEMORY_BYTES) == 0);
+		if (record_bytes)
+			FUZZ_CHECK(pwrite(fd, record_at, record_bytes, 0) > 0);
+		record_bytes = 0;
 		return fd;
 	}
 }
@@ -126,6 +147,43 @@ static void drain(int sock)
 	}
 }
 
+/* One message that a good back-end reads, and answers; false where there is none. */
+static bool answer_one(struct run *run)
+{
+	struct vhu_header header;
+	uint8_t payload[PUMP_PAYLOAD_MAX];
+	const struct vhu_rule *rule;
+	struct vhu_u64 word = { le64_make(0) };
+	uint32_t request, size;
+	uint8_t prefix[PREFIX_BYTES] = { 0 };
+
+	if (recv(run->back, &header, sizeof(header), MSG_DONTWAIT) != sizeof(header))
+		return false;
+	request = le32_get(header.request);
+	size = le32_get(header.size);
+	if (size && recv(run->back, payload, MIN(size, sizeof(payload)), MSG_DONTWAIT) < 0)
+		return false;
+	rule = vhu_rule(request);
+	prefix[0] = (uint8_t)request;
+	prefix[1] = VHU_VERSION | VHU_FLAG_REPLY;
+	if (request == VHU_GET_INFLIGHT_FD) {
+		struct vhu_inflight *in = (struct vhu_inflight *)payload;
+
+		in->mmap_size = le64_make(MEMORY_BYTES);
+		prefix[4] = 1 | KIND_MEMORY << 4;
+		record_at = run->record;
+		record_bytes = run->record_bytes;
+		return send_message(run->back, prefix, payload, sizeof(*in));
+	}
+	if (request == VHU_GET_FEATURES || request == VHU_GET_PROTOCOL_FEATURES)
+		word.value = le64_make(UINT64_MAX);
+	if (request == VHU_GET_QUEUE_NUM)
+		word.value = le64_make(2);
+	if ((rule && rule->reply == VHU_REPLY_OWN) || (le32_get(header.flags) & VHU_NEED_REPLY))
+		send_message(run->back, prefix, (const uint8_t *)&word, sizeof(word));
+	return true;
+}
+
 static void look(struct run *run)
 {
 	static const char path[] = "/machine/r0";
@@ -171,7 +229,10 @@ static void turn(struct run *run)
 	for (int i = 0; i < 4; i++) {
 		loop_run_once(&run->loop, 0);
 		drain(run->front);
-		drain(run->back);
+		while (run->is_good && answer_one(run))
+			;
+		if (!run->is_good)
+			drain(run->back);
 	}
 	look(run);
 }
@@ -184,7 +245,7 @@ static struct sockaddr_un address(const char *path)
 	return addr;
 }
 
-static void set_up(struct run *run, bool reconnects)
+static void set_up(struct run *run)
 {
 	_cleanup_value_ struct json_object *args = json_object_new_object();
 	struct sockaddr_un addr;
@@ -195,14 +256,15 @@ static void set_up(struct run *run, bool reconnects)
 	snprintf(run->front_path, sizeof(run->front_path), "%s/f", run->folder);
 	snprintf(run->back_path, sizeof(run->back_path), "%s/b", run->folder);
 	addr = address(run->back_path);
-	run->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	run->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	FUZZ_CHECK(bind(run->listener, (struct sockaddr *)&addr, sizeof(addr)) == 0);
 	FUZZ_CHECK(listen(run->listener, 1) == 0);
 	FUZZ_CHECK(loop_init(&run->loop, "fuzz", NULL) == 0);
 	run->dev = vdev_new(&relay_class, "r0", &run->loop, &run->loop);
 	json_object_object_add(args, "listen", json_object_new_string(run->front_path));
 	json_object_object_add(args, "connect", json_object_new_string(run->back_path));
-	json_object_object_add(args, "reconnect", json_object_new_boolean(reconnects));
+	json_object_object_add(args, "reconnect", json_object_new_boolean(run->reconnects));
+	json_object_object_add(args, "outage-ms", json_object_new_int(200));
 	FUZZ_CHECK(options_take(relay_class.options, run->dev, args, &err) == 0);
 	relay_set_virtio_id(run->dev, 2);
 	FUZZ_CHECK(vdev_realize(run->dev, &err) == 0);
@@ -230,6 +292,27 @@ static void change_back(struct run *run)
 		fd = accept4(run->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	}
 	run->back = fd;
+}
+
+/* The back-end goes, and another comes where the relay wants one. */
+static void die(struct run *run, bool is_good)
+{
+	close_fd(&run->back);
+	for (int i = 0; i < ROUNDS_MAX && run->dev->view.connected && run->back < 0; i++) {
+		loop_run_once(&run->loop, 1);
+		drain(run->front);
+		run->back = accept4(run->listener, NULL, NULL, SOCK_CLOEXEC);
+	}
+	run->is_good = is_good && run->back >= 0;
+	for (int i = 0; i < ROUNDS_MAX && run->is_good; i++) {
+		bool any = answer_one(run);
+
+		loop_run_once(&run->loop, 0);
+		drain(run->front);
+		if (!any && !answer_one(run))
+			break;
+	}
+	look(run);
 }
 
 static void tear_down(struct run *run, bool front_goes)
@@ -261,28 +344,38 @@ static int lowest_free_fd(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	bool reconnects = size && data[0] == 255;
 	int before = lowest_free_fd();
 	struct run run = { .front = -1, .back = -1 };
+	unsigned int num_deaths = 0;
 
+	run.deaths = size >= PREFIX_BYTES && (data[1] & RECONNECTS);
+	run.reconnects = run.deaths || (size && data[0] == 255);
 	log_set_level((enum log_level) - 1);
-	set_up(&run, reconnects);
+	set_up(&run);
 	while (size >= PREFIX_BYTES) {
 		const uint8_t *prefix = data;
 		size_t len = MIN((size_t)(prefix[2] | prefix[3] << 8), size - PREFIX_BYTES);
 
-		if (!send_message(prefix[4] & 0x80 ? run.back : run.front, prefix,
-			    data + PREFIX_BYTES, len))
+		if (run.deaths && prefix[0] == DEATH) {
+			run.record = data + PREFIX_BYTES;
+			run.record_bytes = len;
+			if (++num_deaths > DEATHS_MAX)
+				break;
+			die(&run, prefix[1] & IS_GOOD);
+			if (run.back < 0)
+				break;
+		} else if (!send_message(prefix[4] & 0x80 ? run.back : run.front, prefix,
+				   data + PREFIX_BYTES, len))
 			break;
 		turn(&run);
-		if (reconnects && prefix[0] == 254 && prefix[4] & 0x80)
+		if (run.reconnects && !run.deaths && prefix[0] == 254 && prefix[4] & 0x80)
 			change_back(&run);
 		if (run.back < 0)
 			break;
 		data += PREFIX_BYTES + len;
 		size -= PREFIX_BYTES + len;
 	}
-	tear_down(&run, reconnects || size & 1);
+	tear_down(&run, run.reconnects || size & 1);
 	FUZZ_CHECK(lowest_free_fd() == before);
 	return 0;
 }
