@@ -69,7 +69,7 @@ def pattern(size):
 
 @pytest.fixture
 def machine(tmp_path):
-    """(host, guest, port): a guest with an address, and a port of ours that leads to its port 80."""
+    """(host, guest, port): a guest with an address; our port leads to its port 80."""
     require_uml()
     port = free_port()
     with run_uml(tmp_path, f"virtio-net,id=net0,netdev=user,hostfwd=tcp::{port}-:80",
@@ -113,12 +113,12 @@ def test_transfers(machine):
     host, guest, port = machine
     body = pattern(4 * MIB)
     with Web(body) as web:
-        out = guest.check(f"mkdir -p /tmp/www; wget -q -O /tmp/www/file http://{HOST}:{web.port}/;"
+        out = guest.check(f"mkdir -p /tmp/www; wget -q -O /tmp/www/file {HOST}:{web.port}/;"
                           "md5sum </tmp/www/file")
         assert out.split()[0] == hashlib.md5(body).hexdigest()
         guest.check("ip link set lo up; httpd -h /tmp/www")
         assert fetch(port) == body
-        guest.check(f"wget -q -O - --post-file=/tmp/www/file http://{HOST}:{web.port}/up")
+        guest.check(f"wget -q -O - --post-file=/tmp/www/file {HOST}:{web.port}/up")
         wait_until(lambda: web.puts.get("/up") == body, "what the guest posted")
 
 
@@ -167,7 +167,7 @@ def test_stop_and_cont_under_load(machine):
     body = pattern(8 * MIB)
     qmp = host.qmp()
     with Web(body) as web:
-        number = guest.start(f"wget -q -O - http://{HOST}:{web.port}/ | md5sum")
+        number = guest.start(f"wget -q -O - {HOST}:{web.port}/ | md5sum")
         for _ in range(5):
             qmp.command("stop")
             assert queue(host, 0)["inuse"] == 0
@@ -216,6 +216,6 @@ def test_restricted(tmp_path):
                  initrd=images("uml") / "uml.initrd") as host, Web(b"secret") as web:
         guest = Guest(host.process).wait_ready()
         guest.check(DHCP)
-        assert guest.run(f"wget -T 2 -q -O - http://{HOST}:{web.port}/")[0] != 0
+        assert guest.run(f"wget -T 2 -q -O - {HOST}:{web.port}/")[0] != 0
         guest.check("mkdir /tmp/www; echo -n inside >/tmp/www/file; httpd -h /tmp/www")
         assert fetch(port) == b"inside"
