@@ -20,8 +20,8 @@ def relay(folder, name, kind, back):
     sock, qmp = folder / f"{name}.sock", folder / f"{name}.qmp"
     sock.unlink(missing_ok=True)
     qmp.unlink(missing_ok=True)
-    return peers.Peer([peers.RINGSIDE, "relay", "--qmp", f"unix:{qmp}", "--device",
-                       f"id=r0,type={kind},listen={sock},connect={back}"], sock, qmp,
+    return peers.Peer([peers.RINGSIDE, "relay", "--stall-ms", "0", "--qmp", f"unix:{qmp}",
+                       "--device", f"id=r0,type={kind},listen={sock},connect={back}"], sock, qmp,
                       env={"XDG_RUNTIME_DIR": str(folder)}), sock, qmp
 
 

@@ -12,7 +12,7 @@ from lib.guest_qemu import GuestQemu, vhost_user_blk
 from lib.guest_uml import GuestUml
 from lib.look import flag_names, queue_of, status_of
 from lib.process import Process, wait_until, wakeups
-from lib.relay import R0, relay, remarkable, transcript
+from lib.relay import R0, UNWATCHED, relay, remarkable, transcript
 from lib.virtio import BLK
 
 MIB = 1 << 20
@@ -75,7 +75,8 @@ def look(qmp, num_queues):
 
 def test_user_mode_linux(tmp_path, daemon):
     image, path = daemon
-    with relay(tmp_path, "id=r0,type=virtio-blk", connect=path) as host, host.qmp() as qmp:
+    with relay(tmp_path, "id=r0,type=virtio-blk", connect=path, arguments=UNWATCHED) as host, \
+            host.qmp() as qmp:
         with GuestUml(tmp_path / "guest", [(host.socket("r0"), BLK)]) as guest:
             use(guest, image)
             first = look(qmp, 1)

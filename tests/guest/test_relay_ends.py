@@ -15,7 +15,7 @@ from lib.guest_qemu import GuestQemu, vhost_user_blk, vhost_user_rng
 from lib.guest_uml import GuestUml
 from lib.look import status_of
 from lib.process import Process, wait_until, wakeups
-from lib.relay import relay, transcript
+from lib.relay import UNWATCHED, relay, transcript
 from lib.ringside import binary, serve, tool
 from lib.virtio import BLK, CONSOLE
 
@@ -179,7 +179,7 @@ def test_our_random_numbers_and_console(tmp_path):
                f"virtio-serial,id=con0,chardev=file:{tmp_path / 'said'}") as back, \
             relay(tmp_path, f"id=r0,type=virtio-rng,connect={back.socket('rng0')}",
                   f"id=r1,type=virtio-serial,connect={back.socket('con0')}",
-                  connect="/nowhere") as host, host.qmp() as qmp:
+                  connect="/nowhere", arguments=UNWATCHED) as host, host.qmp() as qmp:
         with GuestQemu(tmp_path / "qemu", vhost_user_rng(host.socket("r0"))) as guest:
             woken = wakeups(host.process.pid)
             sums = {guest.check("dd if=/dev/hwrng bs=64 count=20 2>/dev/null | md5sum")

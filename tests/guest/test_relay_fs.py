@@ -18,7 +18,7 @@ from lib.guest import SOURCE
 from lib.guest_qemu import GuestQemu
 from lib.look import status_of
 from lib.process import Process, wait_until, wakeups
-from lib.relay import relay, transcript
+from lib.relay import UNWATCHED, relay, transcript
 
 VIRTIOFSD = pathlib.Path("/usr/lib/qemu/virtiofsd")
 QUEUES = range(2)
@@ -127,14 +127,15 @@ def test_qemu_untars_and_compiles(tmp_path):
     put_compiler(pack(share))
     (share / "sum.c").write_text(PROGRAM)
     with virtiofsd(tmp_path, share) as (path, _), \
-            relay(tmp_path, "id=r0,type=virtio-user-fs", connect=path) as host, host.qmp() as qmp, \
+            relay(tmp_path, "id=r0,type=virtio-user-fs", connect=path,
+                  arguments=UNWATCHED) as host, host.qmp() as qmp, \
             boot_qemu(tmp_path, "guest", host) as guest:
         guest.check("mount -t virtiofs share /mnt")
         before, said, woken = all_five(qmp, "r0", QUEUES), transcript(qmp)[-1]["serial"], \
             wakeups(host.process.pid)
         there = unpack(guest)
-        # Nobody asks meanwhile: not one wake-up, not one message.
-        assert wakeups(host.process.pid) == woken
+        # Nobody asks meanwhile: thousands of requests wake nobody (the last question may, once more).
+        assert wakeups(host.process.pid) <= woken + 2
         assert there == sums(share / "tree")
         after = all_five(qmp, "r0", QUEUES)
         assert after[1] - before[1] & 0xffff > 100

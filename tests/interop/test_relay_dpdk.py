@@ -9,7 +9,7 @@ import pytest
 from lib.agree import Onlooker, all_five, has, vhost_queue
 from lib.look import status_of
 from lib.process import wait_until, wakeups
-from lib.relay import relay, remarkable, transcript
+from lib.relay import UNWATCHED, relay, remarkable, transcript
 from lib.testpmd import vhost_net, virtio_user
 
 # Where the packets go, queue pairs, the driver's options.
@@ -88,7 +88,8 @@ def test_packets(tmp_path, way, pairs, options):
     modes = ("txonly", "rxonly") if there else ("rxonly", "txonly")
     path = tmp_path / "back.sock"
     with vhost_net(path, modes[1], pairs) as back, \
-            relay(tmp_path, "id=r0,type=virtio-net", connect=path) as host, host.qmp() as qmp, \
+            relay(tmp_path, "id=r0,type=virtio-net", connect=path,
+                  arguments=UNWATCHED) as host, host.qmp() as qmp, \
             virtio_user(host.socket("r0"), modes[0], pairs, options) as front:
         sender, receiver = (front, back) if there else (back, front)
 
@@ -134,7 +135,8 @@ def test_front_ends_are_killed(tmp_path):
     """Under load, three in a row, each of another format; the back-end goes on with the next."""
     path = tmp_path / "back.sock"
     with vhost_net(path, "rxonly") as back, \
-            relay(tmp_path, "id=r0,type=virtio-net", connect=path) as host, host.qmp() as qmp:
+            relay(tmp_path, "id=r0,type=virtio-net", connect=path,
+                  arguments=UNWATCHED) as host, host.qmp() as qmp:
         for options in ("", ",packed_vq=1", ",in_order=0", ""):
             before = back.packets()[0]
             with virtio_user(host.socket("r0"), "txonly", 1, options) as front:

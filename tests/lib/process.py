@@ -36,13 +36,20 @@ def wait_until(condition, what, timeout=PATIENCE, interval=0.02):
 
 def wakeups(pid):
     """How often its threads went to sleep, once they have: the last answer may be here before."""
-    def tasks():
-        found = [dict(line.split(":\t", 1) for line in path.read_text().splitlines()
-                      if ":\t" in line)
-                 for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
-        return found if all(task["State"].startswith("S") for task in found) else None
+    def rests(task):
+        # A thread says that it sleeps shortly before it does, and may be preempted there; asked for
+        # its system call, the kernel waits until it is off its processor.
+        try:
+            return not (task / "syscall").read_text().startswith("running")
+        except OSError:
+            return "\nState:\tS" in (task / "status").read_text()
 
-    return sum(int(task["voluntary_ctxt_switches"])
+    def tasks():
+        found = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
+        return found if all(rests(task) for task in found) else None
+
+    return sum(int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(),
+                             re.M)[1])
                for task in wait_until(tasks, "a process's rest"))
 
 

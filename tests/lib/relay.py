@@ -14,6 +14,9 @@ from lib.process import PATIENCE
 from lib.ringside import Folder, Ringside
 from lib.vhost_user import F_PROTOCOL, F_VERSION_1, REPLY, VERSION, Req, VhostUser
 
+# Whoever asked something is followed by a look at what stands still, for a while. Nobody asks: no
+# wake-up at all, which is what a test that counts them wants to see.
+UNWATCHED = ["--stall-ms", "0"]
 R0 = "/machine/peripheral/r0/virtio-backend"
 
 
