@@ -134,7 +134,7 @@ def test_qemu_untars_and_compiles(tmp_path):
         before, said, woken = all_five(qmp, "r0", QUEUES), transcript(qmp)[-1]["serial"], \
             wakeups(host.process.pid)
         there = unpack(guest)
-        # Nobody asks meanwhile: thousands of requests wake nobody (the last question may, once more).
+        # Nobody asks meanwhile: requests wake nobody (the last question may, once more).
         assert wakeups(host.process.pid) <= woken + 2
         assert there == sums(share / "tree")
         after = all_five(qmp, "r0", QUEUES)
