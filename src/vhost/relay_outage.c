@@ -218,7 +218,7 @@ static void on_patience(struct loop_timer *timer)
 		refuse_or_give_up(relay, &k.header);
 		kept_clear(&k);
 	}
-	relay->out_of_patience = true;
+	relay->out_of_patience = relay->main.end[PUMP_FRONT].parked;
 	pump_resume(&relay->main);
 }
 
