@@ -30,7 +30,9 @@
 #include "base/log.h"
 #include "base/value.h"
 #include "inspect/findings.h"
+#include "inspect/inflight.h"
 #include "inspect/negotiation.h"
+#include "inspect/ring_list.h"
 #include "inspect/sources.h"
 #include "inspect/vhost.h"
 #include "inspect/virtio.h"
@@ -184,6 +186,19 @@ static bool answer_one(struct run *run)
 	return true;
 }
 
+static void look_at_ring(struct run *run, const char *path, uint16_t q)
+{
+	struct VirtqueueRequestList requests = { 0 };
+	struct VirtqueueElements *ring = NULL;
+	struct err err;
+
+	if (inspect_inflight(run->root, path, &q, NULL, &requests, &err) == 0)
+		FUZZ_CHECK(requests.num <= VQ_SIZE_MAX);
+	qapi_clear_VirtqueueRequestList(&requests);
+	if (inspect_elements(run->root, path, q, 0, 64, &ring, &err) == 0)
+		qapi_free_VirtqueueElements(ring);
+}
+
 static void look(struct run *run)
 {
 	static const char path[] = "/machine/r0";
@@ -212,6 +227,7 @@ static void look(struct run *run)
 		element = NULL;
 		if (inspect_queue_element(run->root, path, q, &index, &element, &err) == 0)
 			qapi_free_VirtioQueueElement(element);
+		look_at_ring(run, path, q);
 	}
 	FUZZ_CHECK(inspect_transcript(run->root, path, 0, &messages, &err) == 0);
 	qapi_clear_VhostUserMessageList(&messages);

@@ -6,6 +6,9 @@
  * rings themselves. After each of them somebody looks.
  */
 #include "inspect/element.h"
+#include "inspect/inflight.h"
+#include "inspect/ring_list.h"
+#include "inspect/trace.h"
 #include "tests/fuzz/guest.h"
 
 #define HELD_MAX 512
@@ -388,6 +391,36 @@ static void (*const packed_ops[])(struct run *r) = { op_packed_desc, op_packed_c
 	op_packed_place, op_packed_events, op_kick, op_kick, op_verdict, op_complete,
 	op_complete_all, op_resume, op_hold, op_machine, op_reset, op_descriptors, op_config };
 
+/* What is in flight is no more than was counted, and the ring's states agree with it. */
+static void look_at_ring(struct run *r)
+{
+	struct VirtqueueRequestList requests = { 0 };
+	struct VirtqueueElements *ring = NULL;
+	struct VirtqueueEventList events = { 0 };
+	struct qom_object *root = qom_new_root();
+	struct qom_object *obj = qom_add(root, "r0", "fuzz-ring");
+	struct vq_view view;
+	struct err err;
+
+	obj->vdev = r->g.dev;
+	FUZZ_CHECK(vq_read_view(&r->g.dev->queues[0], &view));
+	FUZZ_CHECK(inspect_inflight(root, "/r0", NULL, NULL, &requests, &err) == 0);
+	FUZZ_CHECK(requests.num == view.inuse);
+	qapi_clear_VirtqueueRequestList(&requests);
+	if (inspect_elements(root, "/r0", 0, 0, 0, &ring, &err) == 0) {
+		FUZZ_CHECK(ring->elements.num == ring->num);
+		for (size_t i = 0; i < ring->elements.num; i++)
+			FUZZ_CHECK(!ring->elements.items[i]->has_since_ns ||
+				   ring->elements.items[i]->state ==
+					   VIRTQUEUE_ELEMENT_STATE_IN_FLIGHT);
+		qapi_free_VirtqueueElements(ring);
+	}
+	FUZZ_CHECK(inspect_trace(root, "/r0", 0, 16, &events, &err) == 0);
+	qapi_clear_VirtqueueEventList(&events);
+	obj->vdev = NULL;
+	qom_free(root);
+}
+
 /* Pure peeking, whatever lies there. */
 static void look(struct run *r)
 {
@@ -396,6 +429,7 @@ static void look(struct run *r)
 
 	element_read(&r->g.dev->queues[0], index % 3 ? &index : NULL, &element, NULL);
 	element_free(&element);
+	look_at_ring(r);
 }
 
 static void one_op(struct run *r)

@@ -7,13 +7,15 @@
 #include "packed_driver.h"
 
 #include <sched.h>
+#include <stdlib.h>
 
 #define NUM	  64
-#define CHAINS	  40000
+#define CHAINS	  40000u /* RINGSIDE_RACE_CHAINS: another number */
 #define PAYLOAD	  32 /* readable bytes of each: all of them stand in the snapshot */
 #define BUFFER(h) (DATA_AT + (h)*256u)
 
 static struct loop data_loop;
+static unsigned int num_chains = CHAINS;
 static uint64_t features; /* of the rings to come: either format's */
 static struct pdriver pd;
 static _Atomic unsigned int num_faults;
@@ -136,7 +138,7 @@ static void *guest_main(void *arg)
 	uint64_t one = 1;
 	unsigned int i;
 
-	for (i = 0; i < CHAINS; i++) {
+	for (i = 0; i < num_chains; i++) {
 		guest_collect(g);
 		while (!g->num_free && !num_faults) {
 			sched_yield();
@@ -237,7 +239,38 @@ static void check_view(const struct vq_view *v, struct vq_view *last, uint64_t b
 	for (i = 0; i < sizeof(v->counters) / 8; i++)
 		must(now[i] >= before[i], "a counter went back");
 	must(v->progress_ns >= last->progress_ns, "time went back");
+	must(v->kick_ns >= last->kick_ns && v->call_ns >= last->call_ns, "time went back");
+	must(v->progress_ns == MAX(v->pop_ns, v->complete_ns), "times of progress");
+	must(v->counters.calls + v->counters.calls_suppressed <= v->counters.completed + 1000,
+		"more calls than answers");
 	*last = *v;
+}
+
+/* In one row, none older than those seen before, and no two heads in flight at once. */
+static void check_events(struct vq *vq, uint64_t *last)
+{
+	static struct vq_event events[VQ_EVENTS];
+	static bool is_out[NUM * 2];
+	size_t n = vq_read_events(vq, VQ_EVENTS, events);
+
+	memset(is_out, 0, sizeof(is_out));
+	for (size_t i = 0; i < n; i++) {
+		const struct vq_event *e = &events[i];
+
+		must(e->serial == events[0].serial + i, "an event is missing");
+		must(!i || e->ns >= events[i - 1].ns, "an event before the one before it");
+		must(e->kind < VQ_NUM_EVENT_KINDS, "no event");
+		if (e->kind == VQ_EVENT_POP) {
+			must(e->index < NUM * 2 && e->arg == PAYLOAD, "another chain's event");
+			must(!is_out[e->index % (NUM * 2)], "taken twice");
+			is_out[e->index % (NUM * 2)] = true;
+		} else if (e->kind == VQ_EVENT_COMPLETE) {
+			must(e->index < NUM * 2 && e->arg <= 1, "another chain's answer");
+			is_out[e->index % (NUM * 2)] = false;
+		}
+	}
+	must(!n || events[n - 1].serial >= *last, "events went back");
+	*last = n ? events[n - 1].serial : *last;
 }
 
 static unsigned int check_inflight(struct vq *vq)
@@ -286,6 +319,7 @@ static void look_while_running(bool disturbing)
 {
 	struct guest g = { .num_free = NUM };
 	unsigned int round = 0, num_seen = 0, i;
+	uint64_t num_reads = 0, last_event = 0;
 	struct vq_view last = { 0 }, v;
 	struct fix f;
 
@@ -299,6 +333,8 @@ static void look_while_running(bool disturbing)
 		for (i = 0; i < 200; i++)
 			if (vq_read_view(f.vq, &v))
 				check_view(&v, &last, 0);
+		num_reads += i;
+		check_events(f.vq, &last_event);
 		num_seen += check_inflight(f.vq);
 		loop_run_once(&f.loop, 0);
 		if (disturbing)
@@ -307,13 +343,15 @@ static void look_while_running(bool disturbing)
 	}
 	pthread_join(g.thread, NULL);
 	check_faults();
-	while (vq_read_view(f.vq, &v) && v.counters.popped != CHAINS)
+	while (vq_read_view(f.vq, &v) && v.counters.popped != num_chains)
 		loop_run_once(&f.loop, 1);
 	stop_all(&f);
 	check_faults();
 	assert_true(num_seen > 0);
-	assert_int_equal(view(&f).counters.completed, CHAINS);
-	assert_int_equal(view(&f).used_idx, (features & PACKED ? CHAINS * 2 % (NUM * 2) : CHAINS));
+	print_message("%llu reads\n", (unsigned long long)num_reads);
+	assert_int_equal(view(&f).counters.completed, num_chains);
+	assert_int_equal(view(&f).used_idx,
+		(features & PACKED ? num_chains * 2 % (NUM * 2) : (uint16_t)num_chains));
 	fix_deinit(&f);
 	loop_thread_join(&data_loop);
 	loop_deinit(&data_loop);
@@ -579,6 +617,8 @@ static void test_flipping_words(void **state)
 
 int main(void)
 {
+	const char *chains = getenv("RINGSIDE_RACE_CHAINS");
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_look_while_running),
 		cmocka_unit_test(test_look_while_stopping_and_starting),
@@ -587,5 +627,7 @@ int main(void)
 
 	/* Devices are broken by the hundred here. */
 	log_set_level((enum log_level) - 1);
+	if (chains)
+		num_chains = (unsigned int)atoi(chains);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
