@@ -19,6 +19,7 @@
 
 /* Of a device that is asked about for the first time: so many queues in one sample. */
 #define FIRST_QUEUES 8
+#define MAX_RATE     1e12 /* nothing is faster */
 
 /* -1 where it is no number, or none that fits. */
 static int64_t number(struct json_object *obj, const char *member)
@@ -28,6 +29,20 @@ static int64_t number(struct json_object *obj, const char *member)
 	return json_object_is_type(value, json_type_int) && json_object_get_int64(value) >= 0
 		       ? json_object_get_int64(value)
 		       : -1;
+}
+
+/* The same of what is never above 32 bits: a sum of such numbers overflows nothing. */
+static int64_t count(struct json_object *obj, const char *member)
+{
+	int64_t n = number(obj, member);
+
+	return n <= UINT32_MAX ? n : -1;
+}
+
+/* A rate, of a counter that may be anything. */
+static int64_t per_second(double what, double s)
+{
+	return (int64_t)MIN(what / s + 0.5, MAX_RATE);
 }
 
 static const char *string(struct json_object *obj, const char *member)
@@ -73,7 +88,7 @@ static void note_used(struct top_queue *queue, int64_t used)
 
 		if (moved || queue->in_flight == 0)
 			queue->moved_ns = now;
-		queue->rate.value = s > 0 ? (int64_t)(moved / s + 0.5) : -1;
+		queue->rate.value = s > 0 ? per_second(moved, s) : -1;
 		queue->rate.rough = moved;
 	}
 	queue->used_idx = used;
@@ -98,20 +113,20 @@ static enum top_severity severity_of(const char *name)
 static void take_health(struct top_queue *queue, struct json_object *entry)
 {
 	struct json_object *evidence = show_get(entry, "evidence");
-	int64_t outstanding = number(evidence, "outstanding");
+	int64_t outstanding = count(evidence, "outstanding");
 
 	say(queue, severity_of(string(entry, "severity")), string(entry, "verdict"),
 		string(entry, "sentence"), string(entry, "advice"));
 	top_set_text(&queue->role, string(entry, "role"));
-	queue->size = number(evidence, "queue-size");
-	queue->avail_idx = number(evidence, "avail-idx");
-	queue->last_avail_idx = number(evidence, "last-avail-idx");
-	queue->waiting = number(evidence, "waiting");
-	queue->in_flight = number(evidence, "in-flight");
+	queue->size = count(evidence, "queue-size");
+	queue->avail_idx = count(evidence, "avail-idx");
+	queue->last_avail_idx = count(evidence, "last-avail-idx");
+	queue->waiting = count(evidence, "waiting");
+	queue->in_flight = count(evidence, "in-flight");
 	if (queue->in_flight < 0)
 		queue->in_flight = outstanding;
 	queue->oldest_ns = (struct top_number){ .value = number(evidence, "oldest-age-ns") };
-	note_used(queue, number(evidence, "used-idx"));
+	note_used(queue, count(evidence, "used-idx"));
 	/* A verdict is one of a moment; between two looks more went on. */
 	if (queue->rate.value > 0 && queue->verdict && !strcmp(queue->verdict, "idle"))
 		say(queue, queue->severity, "busy", "requests come and go", NULL);
@@ -192,7 +207,7 @@ static void take_counter(struct top_queue *queue, int64_t completed)
 
 	queue->rate = (struct top_number){ .value = -1 };
 	if (queue->completed >= 0 && completed >= queue->completed && s > 0)
-		queue->rate.value = (int64_t)((double)(completed - queue->completed) / s + 0.5);
+		queue->rate.value = per_second((double)(completed - queue->completed), s);
 	queue->completed = completed;
 	queue->counted_ns = now;
 }
@@ -304,14 +319,14 @@ static void take_queue_status(
 	const struct top_device *device, struct top_queue *queue, struct json_object *reply)
 {
 	struct json_object *desc = show_get(reply, "vring-desc");
-	int64_t last = number(reply, "last-avail-idx"), shadow = number(reply, "shadow-avail-idx");
+	int64_t last = count(reply, "last-avail-idx"), shadow = count(reply, "shadow-avail-idx");
 
-	queue->size = number(reply, "vring-num");
-	queue->in_flight = number(reply, "inuse");
+	queue->size = count(reply, "vring-num");
+	queue->in_flight = count(reply, "inuse");
 	queue->last_avail_idx = last;
 	queue->avail_idx = shadow;
 	queue->waiting = last >= 0 && shadow >= 0 ? (uint16_t)(shadow - last) : -1;
-	note_used(queue, number(reply, "used-idx"));
+	note_used(queue, count(reply, "used-idx"));
 	if (json_object_is_type(desc, json_type_int) && !json_object_get_uint64(desc))
 		say(queue, TOP_OK, "not-set-up", "no driver has set this queue up", NULL);
 	else
@@ -408,7 +423,7 @@ int top_ask_basic(struct top_model *model, struct top_device *device, struct err
 	sources = session_sources(&model->session, device->path);
 	if (!judge_device(&device->self, status, sources))
 		say(&device->self, TOP_OK, "ready", NULL, NULL);
-	num = MIN(number(status, "num-vqs"), TOP_MAX_QUEUES);
+	num = MIN(count(status, "num-vqs"), TOP_MAX_QUEUES);
 	top_device_trim(device, num > 0 ? (unsigned int)num : 0);
 	if (num > 0)
 		top_device_queue(device, (unsigned int)num - 1);

@@ -367,6 +367,43 @@ def test_drill_in_and_out(folder):
         screen.wait("!disk0", "VERDICT")
 
 
+STRANGE = [
+    # replies to the questions that the inner screens ask
+    {"query-virtqueue-elements": 5, "query-virtqueue-inflight": 5, "x-query-virtio-status": 5,
+     "query-virtio-negotiation": 5, "query-vhost-user-transcript": 5,
+     "query-vhost-user-findings": 5, "query-virtio-sources": 5},
+    {"query-virtqueue-elements": {"elements": 7}, "query-virtqueue-inflight": [7, None, {}],
+     "query-virtio-negotiation": {"features": [7, None], "protocol-features": 5, "parties": [1]},
+     "query-vhost-user-transcript": [7, None, {}], "query-vhost-user-findings": [7, None, {}],
+     "query-virtio-sources": [7, None, {}], "x-query-virtio-status": lambda path: {}},
+    {"query-virtqueue-elements": {"elements": [
+        7, None, {}, {"index": -1, "state": "used"}, {"index": 2**40, "state": 7, "age-ns": "x"},
+        {"index": 5, "state": "\x1b[2J", "descs": [7, {"addr": "x", "flags": [7, {}]}]}]},
+     "query-virtqueue-inflight": [{"head": "\x1b[2J", "age-ns": 2**64 - 1}] * 100},
+    {name: None for name in KNOWN[2:5]},
+    {name: Error("no\x1b[2J") for name in KNOWN[2:5]},
+]
+
+
+@pytest.mark.parametrize("number", range(len(STRANGE)))
+def test_strange_replies_on_every_screen(folder, number):
+    table = {**ours(), **STRANGE[number]}
+    with FakeQmp(folder / "q", table, version=RINGSIDE), top(folder / "q") as screen:
+        screen.wait("!disk0")
+        screen.keys("Enter")
+        screen.wait("disk0 queue 1", "Esc back")
+        screen.keys("Right", "Enter")
+        screen.wait("ring entry 1")
+        screen.keys("Escape")
+        screen.wait("Enter entry")
+        screen.keys("d")
+        for tab in "12345":
+            screen.keys(tab, "End", "Right", "Home", "Left")
+        screen.wait("5 sources")
+        screen.keys("q")
+        assert screen.ended() == 0
+
+
 def test_without_elements_the_ring_is_drawn_by_indices(folder):
     def queue(path, queue):
         return {**virtio_queue(path, 0), "inuse": 2}
