@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,6 +48,27 @@ static struct {
 	typeof(set_escdelay) *set_escdelay;
 	typeof(tigetstr) *tigetstr;
 } nc;
+
+/* The terminal changed its size, perhaps there and back: what it shows now is not known. */
+static volatile sig_atomic_t resized;
+static struct sigaction library_resized;
+
+static void on_resized(int number)
+{
+	resized = 1;
+	if (library_resized.sa_handler != SIG_IGN && library_resized.sa_handler != SIG_DFL)
+		library_resized.sa_handler(number);
+}
+
+/* Before the library's own handler. */
+static void catch_resizing(void)
+{
+	struct sigaction action = { .sa_handler = on_resized };
+
+	if (!sigaction(SIGWINCH, NULL, &library_resized) &&
+		library_resized.sa_handler != on_resized)
+		sigaction(SIGWINCH, &action, NULL);
+}
 
 #define SYMBOL(name)                     \
 	{                                \
@@ -185,6 +207,7 @@ int curses_open(bool *ret_ascii, struct err *err)
 	nc.keypad(*nc.window, true);
 	nc.set_escdelay(ESCAPE_MS);
 	nc.curs_set(0);
+	catch_resizing();
 	return 0;
 }
 
@@ -214,6 +237,10 @@ static void set_style(unsigned int style)
 
 void curses_show(const struct grid *grid)
 {
+	if (resized) {
+		resized = 0;
+		curses_redraw();
+	}
 	for (unsigned int row = 0; row < grid->rows; row++) {
 		const struct grid_cell *cells = &grid->cells[(size_t)row * grid->cols];
 
