@@ -263,7 +263,9 @@ static void finish_in_order(struct vq *vq)
 	}
 }
 
-static void take_chain(struct vq *vq, struct chain *c, enum serve_verdict verdict)
+/* In each request's way: a call would cost as much as a tenth of it. */
+static inline __attribute__((always_inline)) void take_chain(
+	struct vq *vq, struct chain *c, enum serve_verdict verdict)
 {
 	bool held = verdict == SERVE_HELD && !c->done_early;
 
@@ -296,7 +298,7 @@ static void put_chains(struct vq *vq, struct chain *c, struct chain *more)
 	}
 }
 
-static void take_more(struct vq *vq, struct chain *c)
+static __attribute__((noinline)) void take_more(struct vq *vq, struct chain *c)
 {
 	while (c) {
 		struct chain *next = c->order_next;
