@@ -128,6 +128,12 @@ void grid_style_row(struct grid *grid, unsigned int row, unsigned int col, unsig
 		grid->cells[(size_t)row * grid->cols + col].style = (unsigned char)style;
 }
 
+void grid_reverse_row(struct grid *grid, unsigned int row)
+{
+	for (unsigned int col = 0; row < grid->rows && col < grid->cols; col++)
+		grid->cells[(size_t)row * grid->cols + col].style |= GRID_REVERSE;
+}
+
 static unsigned int used_columns(const struct grid *grid, unsigned int row)
 {
 	unsigned int used = grid->cols;

@@ -48,6 +48,8 @@ unsigned int grid_put_wrapped(struct grid *grid, unsigned int row, unsigned int 
 	unsigned int indent, unsigned int style, const char *text);
 /* Gives the rest of a row, from @col on, a style. */
 void grid_style_row(struct grid *grid, unsigned int row, unsigned int col, unsigned int style);
+/* Adds GRID_REVERSE to what a row has. */
+void grid_reverse_row(struct grid *grid, unsigned int row);
 /* As plain text, without empty rows at the end. */
 void grid_print(const struct grid *grid, FILE *file);
 

@@ -390,10 +390,8 @@ static void draw_row(struct top_ui *ui, const struct columns *c, size_t index, u
 	col = grid_put(&ui->grid, row, col, 99, style, "%s", queue->verdict ? queue->verdict : "");
 	if (wide && queue->sentence)
 		grid_put(&ui->grid, row, col + 2, ui->grid.cols, GRID_PLAIN, "%s", queue->sentence);
-	if (index != ui->cursor)
-		return;
-	for (col = 0; col < ui->grid.cols; col++)
-		ui->grid.cells[(size_t)row * ui->grid.cols + col].style |= GRID_REVERSE;
+	if (index == ui->cursor)
+		grid_reverse_row(&ui->grid, row);
 }
 
 /* The chosen queue's sentence and advice on @rows rows. */
