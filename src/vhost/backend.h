@@ -97,6 +97,7 @@ struct vhost_backend {
 	const struct vhost_target *target; /* the caller's; NULL for vhost-user */
 	int kernel_fd; /* vhost_kernel.c's */
 	uint64_t kernel_started; /* its rings, a bit each */
+	int kernel_kick[64]; /* owned. Of those that are started */
 	struct vuc vuc; /* vhost_user.c's */
 	/* Memory slots that the back-end has, once it was told of any. */
 	struct gmem_region_desc slots[VUC_REGIONS_MAX];

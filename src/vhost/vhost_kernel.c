@@ -6,11 +6,13 @@
  * with the call that it refused: notifications that are no eventfds, packed rings.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/vhost.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -57,6 +59,10 @@ static int open_kernel(struct vhost_backend *b, int fd, struct err *err)
 
 static void close_kernel(struct vhost_backend *b)
 {
+	for (unsigned int i = 0; i < ARRAY_SIZE(b->kernel_kick); i++)
+		if (b->kernel_started >> i & 1)
+			close_fd(&b->kernel_kick[i]);
+	b->kernel_started = 0;
 	close_fd(&b->kernel_fd);
 }
 
@@ -145,17 +151,37 @@ static int get_base(struct vhost_backend *b, unsigned int index, uint32_t *ret, 
 	return r ? r : set_fd(b, index, true, -1, err);
 }
 
+/* A kick that came before the kind began was heard, and looked at by nobody. */
+static void kick_all(struct vhost_backend *b)
+{
+	static const uint64_t one = 1;
+
+	for (unsigned int i = 0; i < b->target->num_served; i++)
+		(void)!write(b->kernel_kick[i], &one, sizeof(one));
+}
+
 /* Rings that all have to be there: begins with the last, and ends with the first that stops. */
 static int start_whole(struct vhost_backend *b, const struct vhost_vring *v,
 	int (*run)(struct vhost_backend *b, bool on, struct err *err), struct err *err)
 {
 	uint64_t all = BIT(b->target->num_served) - 1;
-	int r = set_ring(b, v, err);
+	int kick = fcntl(v->kick, F_DUPFD_CLOEXEC, 0), r;
 
-	if (r < 0)
+	if (kick < 0)
+		return refused(b, "a duplicate of the kick descriptor", err);
+	r = set_ring(b, v, err);
+	if (r < 0) {
+		close(kick);
 		return r;
+	}
+	b->kernel_kick[v->index] = kick;
 	b->kernel_started |= BIT(v->index);
-	return b->kernel_started == all ? run(b, true, err) : 0;
+	if (b->kernel_started != all)
+		return 0;
+	r = run(b, true, err);
+	if (!r)
+		kick_all(b);
+	return r;
 }
 
 static int stop_whole(struct vhost_backend *b, unsigned int index, uint32_t *ret_base,
@@ -164,6 +190,8 @@ static int stop_whole(struct vhost_backend *b, unsigned int index, uint32_t *ret
 	uint64_t all = BIT(b->target->num_served) - 1;
 	int r = b->kernel_started == all ? run(b, false, err) : 0;
 
+	if (b->kernel_started & BIT(index))
+		close_fd(&b->kernel_kick[index]);
 	b->kernel_started &= ~BIT(index);
 	return r < 0 ? r : get_base(b, index, ret_base, err);
 }
