@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "bin/drive.h"
 #include "bin/host.h"
+#include "client/bundle.h"
 #include "client/info.h"
 #include "client/top.h"
 #include "client/why.h"
@@ -26,6 +27,7 @@ static const struct command commands[] = {
 	{ "drive", drive_main, "drive a vhost-user back-end: measure it, verify it" },
 	{ "why", client_why_main, "say of each queue why it stands still" },
 	{ "info", client_info_main, "look into the devices of a running ringside, or of QEMU" },
+	{ "bundle", client_bundle_main, "put all that a monitor says into one archive" },
 	{ "top", client_top_main, "watch all queues on one screen, what is stuck on top" },
 };
 

@@ -136,6 +136,7 @@ const struct qapi_handlers control_handlers = {
 	.cont = control_cmd_cont,
 	.system_reset = control_cmd_system_reset,
 	.balloon = control_cmd_balloon,
+	.query_virtio_memory = control_cmd_query_virtio_memory,
 	.query_balloon = control_cmd_query_balloon,
 	.balloon_reclaim_free = control_cmd_balloon_reclaim_free,
 	.device_add = control_cmd_device_add,

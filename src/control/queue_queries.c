@@ -4,6 +4,7 @@
 
 #include "control/internal.h"
 #include "inspect/inflight.h"
+#include "inspect/memory.h"
 #include "inspect/ring_list.h"
 #include "inspect/stats.h"
 #include "inspect/stats_text.h"
@@ -54,6 +55,14 @@ int control_cmd_query_stats_schemas(_unused_ struct qapi_call *call, _unused_ bo
 {
 	inspect_stats_schemas(ret);
 	return 0;
+}
+
+int control_cmd_query_virtio_memory(struct qapi_call *call, const char *path, uint64_t addr,
+	uint32_t size, struct VirtioMemoryBytes **ret, struct qapi_error *error)
+{
+	const struct control *ctl = call->ctx;
+
+	return inspect_memory(ctl->root, path, addr, size, ret, &error->err);
 }
 
 void control_write_metrics(struct control *ctl, FILE *out)

@@ -17,4 +17,7 @@ int control_cmd_query_stats(struct qapi_call *call, const struct StatsFilter *fi
 int control_cmd_query_stats_schemas(struct qapi_call *call, bool has_provider,
 	enum StatsProvider provider, struct StatsSchemaList *ret, struct qapi_error *error);
 
+int control_cmd_query_virtio_memory(struct qapi_call *call, const char *path, uint64_t addr,
+	uint32_t size, struct VirtioMemoryBytes **ret, struct qapi_error *error);
+
 #endif
