@@ -312,6 +312,7 @@ static int set_up(struct host *host, struct err *err)
 		.relay = host->kind == HOST_RELAY,
 		.has_stall_ms = host->options.has_stall_ms,
 		.stall_ms = host->options.stall_ms,
+		.stall_dir = host->options.stall_dir,
 		.relay_reconnect = host->options.reconnect,
 		.relay_outage_ms = host->options.outage_ms,
 		.emit = on_event,

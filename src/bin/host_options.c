@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/rundir.h"
@@ -70,6 +71,9 @@ static const struct cmd_option common_options[] = {
 		"somebody waits before VIRTQUEUE_STALLED tells of it; 0:\n"
 		"nobody watches. The default is 2000; a relay watches only\n"
 		"when it was given, or while somebody asks" },
+	{ "stall-dir", CMD_STRING, FIELD(stall_dir), "DIR",
+		"keep what is known of each queue that is found stuck in\n"
+		"a file there" },
 	{ "ready-fd", CMD_STRING, FIELD(ready_fd_text), "N",
 		"write a newline to descriptor N and close it when\n"
 		"everything listens" },
@@ -208,6 +212,19 @@ static int parse_stall_ms(struct host_options *o, struct err *err)
 	return 0;
 }
 
+static int check_stall_dir(const struct host_options *o, struct err *err)
+{
+	struct stat st;
+
+	if (!o->stall_dir)
+		return 0;
+	if (stat(o->stall_dir, &st) < 0)
+		return err_set(err, -errno, "--stall-dir '%s': %s", o->stall_dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR, "--stall-dir '%s': expected a folder", o->stall_dir);
+	return 0;
+}
+
 static int check(struct host_options *o, bool with_machine, struct err *err)
 {
 	if (o->name && !rundir_name_ok(o->name))
@@ -215,7 +232,7 @@ static int check(struct host_options *o, bool with_machine, struct err *err)
 			"--name '%s': expected 1 to %d letters, digits and '._-+', not beginning "
 			"with '.' or '-'",
 			o->name, RUNDIR_NAME_MAX_BYTES);
-	if (parse_ready_fd(o, err) < 0 || parse_stall_ms(o, err) < 0)
+	if (parse_ready_fd(o, err) < 0 || parse_stall_ms(o, err) < 0 || check_stall_dir(o, err) < 0)
 		return -EINVAL;
 	if (!with_machine)
 		return 0;

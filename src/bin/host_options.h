@@ -18,6 +18,7 @@ struct host_options {
 	bool read_only;
 	const char *metrics; /* NULL: not served */
 	const char *stall_text;
+	const char *stall_dir; /* NULL: none */
 	const char *ready_fd_text;
 	bool reconnect; /* relay */
 	const char *outage_ms;

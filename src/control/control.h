@@ -24,6 +24,8 @@ struct control_config {
 	const struct machine_ops *machine;
 	bool has_stall_ms; /* else the default, and a relay watches only while somebody asks */
 	uint32_t stall_ms; /* control/watch.h: the threshold */
+	/* Where a file about each stuck queue goes; outlives control. NULL: nowhere. */
+	const char *stall_dir;
 	bool relay; /* then every device is a relay (vhost/relay.h), and no other can be */
 	/* What a relay that does not say it itself has of reconnect= and outage-ms=; NULL: no word.
 	 */

@@ -27,6 +27,7 @@ struct control {
 	struct control_object *objects;
 	unsigned int num_anon, num_sockets;
 	bool running;
+	unsigned int num_stall_files;
 	struct control_change *changes; /* the first one is under way */
 	struct machine *machine; /* NULL: none */
 	bool quitting, finished;

@@ -11,6 +11,7 @@
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/news.h"
+#include "control/stall_file.h"
 #include "inspect/health_reply.h"
 
 /* Quiet looks after which they come less often. */
@@ -59,6 +60,7 @@ static void judge(struct control_device *cdev, struct vq *vq, struct control_wat
 	if (is_stuck && !w->is_stalled) {
 		w->is_stalled = true;
 		w->stalled_ns = w->look.since_ns;
+		control_stall_file(cdev, vq, &v);
 		control_news_stalled(cdev, vq->index, v.verdict, v.sentence);
 	} else if (!is_stuck && w->is_stalled) {
 		w->is_stalled = false;

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`ringside bundle`: an archive that any tar reads, with every reply, and nothing that a guest wrote
-unless it was asked for."""
+unless it was asked for. And --stall-dir: what is known of a queue when it is found stuck."""
 import json
 import subprocess
 import tarfile
 
 import pytest
 
+from lib.process import wait_until
 from lib.qmp import QmpError
 from lib.ringside import binary, serve
 from lib.vhost_user import Front
@@ -73,6 +74,8 @@ def test_everything_is_in_it(host, tmp_path):
 
 def test_payload_on_request(host, tmp_path):
     with Front(host.socket("disk0")) as front:
+        # It has looked at its ring for the first time, and sleeps.
+        Blk(front).read(0, 512)
         ring = front.queues[0].ring
         gpa = front.memory.put(SECRET)
         # It waits in the ring of a device that nobody told.
@@ -109,3 +112,50 @@ def test_a_monitor_that_goes_leaves_no_archive(host, tmp_path):
     run = subprocess.run([binary(), "bundle", "--qmp", f"unix:{qmp_path}", "-o", "b.tar"],
                          cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 1 and not (tmp_path / "b.tar").exists()
+
+
+def quiet_read(front):
+    """A read that waits in the ring of disk0, for nobody kicks."""
+    memory = front.memory
+    head = memory.put(bytes(16))
+    return front.queues[0].ring.add([(head, 16, False), (memory.alloc(512), 512, True),
+                                     (memory.alloc(1), 1, True)])
+
+
+def test_a_file_for_each_stall(tmp_path):
+    (tmp_path / "img").write_bytes(bytes(1 << 20))
+    stalls = tmp_path / "stalls"
+    stalls.mkdir()
+    with serve(tmp_path, f"virtio-blk,id=disk0,filename={tmp_path / 'img'}",
+               arguments=["--stall-dir", stalls, "--stall-ms", "300"]) as host, host.qmp() as qmp:
+        with Front(host.socket("disk0")) as front:
+            Blk(front).read(0, 512)
+            for number in (1, 2):
+                chain = quiet_read(front)
+                assert qmp.event("VIRTQUEUE_STALLED")["data"]["verdict"] == "kick-lost"
+                wait_until(lambda: len(list(stalls.iterdir())) == number, "the file")
+                front.queues[0].kick(force=True)
+                front.queues[0].wait([chain])
+                qmp.event("VIRTQUEUE_RECOVERED")
+            first = sorted(stalls.iterdir())[0]
+            assert first.name.startswith("disk0-queue0-")
+            assert first.stat().st_mode & 0o777 == 0o600
+
+            def whole():
+                try:
+                    return json.loads(first.read_text())
+                except ValueError:
+                    return None
+
+            wait_until(whole, "all of the file")
+            said = whole()
+            assert said["verdict"] == "kick-lost" and said["queue"] == 0 and said["sentence"]
+            assert said["inflight"] == [] and said["elements"]["avail-idx"] == 2
+            assert {e["event"] for e in said["trace"]} >= {"kick", "pop", "complete"}
+
+
+def test_a_stall_dir_that_is_none(tmp_path):
+    for path, error in [(tmp_path / "nope", "No such file"), (binary(), "expected a folder")]:
+        run = subprocess.run([binary(), "serve", "--stall-dir", path], capture_output=True,
+                             text=True, stdin=subprocess.DEVNULL)
+        assert run.returncode == 2 and error in run.stderr
