@@ -109,8 +109,8 @@ static struct json_object *describe_queue(
 	json_object_object_add(all, "time", json_object_new_int64(time(NULL)));
 	json_object_object_add(all, "path", value_new_string(path));
 	json_object_object_add(all, "queue", json_object_new_int(queue));
-	json_object_object_add(all, "verdict",
-		value_new_string(qapi_name_VirtQueueVerdict(verdict->verdict)));
+	json_object_object_add(
+		all, "verdict", value_new_string(qapi_name_VirtQueueVerdict(verdict->verdict)));
 	json_object_object_add(all, "sentence", value_new_string(verdict->sentence));
 	if (verdict->advice)
 		json_object_object_add(all, "advice", value_new_string(verdict->advice));

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`ringside bundle`: an archive that any tar reads, with every reply, and nothing that a guest wrote
-unless it was asked for. And --stall-dir: what is known of a queue when it is found stuck."""
+"""`ringside bundle`: an archive that any tar reads, with every reply, and nothing that a guest
+wrote unless it was asked for. And --stall-dir: what is known of a queue when it is found stuck."""
 import json
 import subprocess
 import tarfile
