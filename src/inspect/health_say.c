@@ -290,8 +290,8 @@ void health_say_working(const struct health_picture *p, struct health_text *t)
 void health_say_call_unread(const struct health_picture *p, struct health_text *t)
 {
 	if (p->unseen)
-		say(t, "%u answers are behind used_event %" PRIu64 ", and the interrupt", p->unseen,
-			p->used_event.n);
+		say(t, "answers behind used_event %" PRIu64 ": %u, and the interrupt",
+			p->used_event.n, p->unseen);
 	else
 		say(t, "the driver wants interrupts, and the one for its last answers");
 	say(t,

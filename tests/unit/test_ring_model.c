@@ -6,6 +6,8 @@
  */
 #include "packed_driver.h"
 
+#include "inspect/health_look.h"
+
 #define EVENT_IDX (1ull << VIRTIO_F_EVENT_IDX)
 #define ROUNDS	  120 /* rings */
 #define STEPS	  400 /* of each */
@@ -38,6 +40,7 @@ struct model {
 	uint32_t called_at; /* asked for a call once so many answers are there; 0: always */
 	bool calls_off;
 	bool called; /* since the driver said so */
+	unsigned int num_rests, num_lost; /* verdicts on a queue at rest, and on a lost kick */
 };
 
 static struct model m;
@@ -338,6 +341,89 @@ static void check_call(void)
 		assert_false(m.called);
 }
 
+/* --- verdicts: nobody here is to be accused --- */
+
+#define THRESHOLD_NS (2 * NSEC_PER_SEC)
+#define LATER_NS     (10 * NSEC_PER_SEC)
+
+static struct health_watch watch;
+
+static const struct health_watch *watch_of(void *opaque, const struct vq *vq)
+{
+	(void)opaque;
+	(void)vq;
+	return &watch;
+}
+
+static void judge(uint64_t now, struct health_verdict *ret)
+{
+	const struct health_scene scene = {
+		.now_ns = now, .threshold_ns = THRESHOLD_NS, .watch_of = watch_of
+	};
+	char role[DESCRIBE_ROLE_BYTES];
+	struct health_picture p;
+
+	health_gather(&scene, m.f.dev, m.f.vq, &p, role);
+	health_judge(&p, ret);
+}
+
+static void check_not_stuck(const struct health_verdict *v)
+{
+	if (v->severity == VIRT_QUEUE_SEVERITY_STUCK)
+		fail_msg("a healthy queue is accused: %s", v->sentence);
+}
+
+/* In the middle of things: whatever is looked at, no time has passed. */
+static void look(void)
+{
+	uint64_t now = now_ns();
+	struct health_verdict v;
+
+	health_watch_look(&watch, m.f.vq, now);
+	judge(now, &v);
+	check_not_stuck(&v);
+}
+
+/* All is answered and taken, and nobody does anything for long. */
+static void look_at_rest(void)
+{
+	uint64_t now = now_ns();
+	struct health_verdict v;
+
+	for (uint16_t name = 0; name < m.f.num; name++)
+		if (m.made[name].state != FREE)
+			return;
+	health_watch_look(&watch, m.f.vq, now);
+	judge(now + LATER_NS, &v);
+	check_not_stuck(&v);
+	m.num_rests++;
+	/* A driver that wants no calls, and says so by an index that it has passed. */
+	if (v.verdict != VIRT_QUEUE_VERDICT_COMPLETION_UNSEEN)
+		assert_int_equal(v.verdict, VIRT_QUEUE_VERDICT_IDLE);
+}
+
+/* Of what was offered at rest the kick gets lost: then somebody is to be told. */
+static void lose_a_kick(void)
+{
+	uint64_t one = 1, now;
+	struct health_verdict v;
+
+	for (uint16_t name = 0; name < m.f.num; name++)
+		if (m.made[name].state != FREE)
+			return;
+	if (!offer_one())
+		return;
+	now = now_ns();
+	health_watch_look(&watch, m.f.vq, now);
+	judge(now + THRESHOLD_NS / 2, &v);
+	check_not_stuck(&v);
+	judge(now + LATER_NS, &v);
+	assert_int_equal(v.severity, VIRT_QUEUE_SEVERITY_STUCK);
+	assert_int_equal(v.verdict, VIRT_QUEUE_VERDICT_KICK_LOST);
+	m.num_lost++;
+	assert_int_equal(write(m.f.kick, &one, 8), 8);
+}
+
 /* --- */
 
 static void start(void)
@@ -371,12 +457,16 @@ static void one_ring(void)
 {
 	start();
 	choose_calls();
+	watch = (struct health_watch){ 0 };
 	for (unsigned int step = 0; step < STEPS; step++) {
 		offer_some();
+		look();
 		/* Offers that fell between its last look and its wish were seen. */
 		pump(&m.f);
 		check_all_taken();
+		look();
 		answer_some();
+		look();
 		pump(&m.f);
 		assert_false(m.f.dev->broken);
 		check_call();
@@ -387,7 +477,12 @@ static void one_ring(void)
 		choose_calls();
 		num_calls(&m.f);
 		m.called = false;
+		look_at_rest();
+		if (!any(4))
+			lose_a_kick();
 	}
+	/* What was offered last is taken by now, and may be held. */
+	pump(&m.f);
 	for (uint16_t name = 0; name < m.f.num; name++)
 		if (m.made[name].chain)
 			vq_complete(m.f.vq, m.made[name].chain);
@@ -396,10 +491,16 @@ static void one_ring(void)
 
 static void test_rings(void **state)
 {
+	unsigned int num_rests = 0, num_lost = 0;
+
 	(void)state;
 	m.rand = 20;
-	for (unsigned int i = 0; i < ROUNDS; i++)
+	for (unsigned int i = 0; i < ROUNDS; i++) {
 		one_ring();
+		num_rests += m.num_rests;
+		num_lost += m.num_lost;
+	}
+	assert_true(num_rests > ROUNDS && num_lost > ROUNDS / 4);
 }
 
 int main(void)
