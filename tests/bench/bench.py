@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measure ringside against its peers: `make bench`.
 
-  tests/bench/bench.py [--quick] [--only blk,query,host,ring,relay,looking] [--json FILE]
+  tests/bench/bench.py [--quick] [--only blk,query,host,ring,relay,looking,net] [--json FILE]
 
 Everything is taken in pairs, A B A B; a ratio is the median of the pairs' ratios, with the smallest
 and the largest behind it. The last lines say which target is met and which is missed. The status is
@@ -24,6 +24,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1]),
 import blk  # noqa: E402
 import host  # noqa: E402
 import looking  # noqa: E402
+import net  # noqa: E402
 import peers  # noqa: E402
 import query  # noqa: E402
 import relay  # noqa: E402
@@ -38,6 +39,8 @@ SECTIONS = {
             ("qemu-storage-daemon",)),
     "looking": ("(f) what looking costs: the recorder, and somebody who asks", looking.run, ()),
     "relay": ("(e) a relay between two ends, against the two without it", relay.run, ()),
+    "net": ("(g) packets of a network card, against DPDK's net_vhost", net.run,
+            ("dpdk-testpmd",)),
 }
 
 

@@ -111,6 +111,15 @@ def test_blk_section(tmp_path):
         assert ("bare" in row) == (row["image"] == "tmpfs")
 
 
+def test_net_section(tmp_path):
+    if not shutil.which("dpdk-testpmd"):
+        pytest.skip("dpdk-testpmd is missing")
+    rows = bench(tmp_path, "net")
+    assert [row["what"].partition(",")[0] for row in rows] == ["receive", "transmit"]
+    for row in rows:
+        assert row["a"][0] > 0 and row["b"][0] > 0
+
+
 def test_relay_section(tmp_path):
     wanted = [name for program, name in (("dpdk-testpmd", "net"), ("qemu-storage-daemon", "blk"))
               if shutil.which(program)]

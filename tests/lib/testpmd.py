@@ -41,7 +41,7 @@ class Testpmd:
 
     __test__ = False
 
-    def __init__(self, core, device, mode, pairs, *more):
+    def __init__(self, core, device, mode, pairs, *more, size=64):
         program = shutil.which("dpdk-testpmd")
         if not program:
             skip("dpdk-testpmd is missing: package dpdk-dev is not installed")
@@ -51,7 +51,8 @@ class Testpmd:
             ["stdbuf", "-oL", program, "--lcores", f"0@{core},1@{core}", "--no-huge", "-m", "256",
              "--no-pci", "--file-prefix", pathlib.Path(self.folder).name, "--vdev", device, *more,
              "--", "-i", "--auto-start", f"--forward-mode={mode}", "--total-num-mbufs=4096",
-             f"--rxq={pairs}", f"--txq={pairs}"], env={"XDG_RUNTIME_DIR": self.folder})
+             f"--rxq={pairs}", f"--txq={pairs}",
+             f"--txpkts={size}"], env={"XDG_RUNTIME_DIR": self.folder})
         self._seen = 0
 
     @property
@@ -111,9 +112,10 @@ class Testpmd:
         self.process.wait()
 
 
-def vhost_net(socket, mode, pairs=1):
-    """A back-end that listens."""
-    made = Testpmd(_core(0), f"net_vhost0,iface={socket},queues={pairs}", mode, pairs)
+def vhost_net(socket, mode, pairs=1, *, size=64):
+    """A back-end that listens. size: of the packets that it sends."""
+    made = Testpmd(_core(0), f"net_vhost0,iface={socket},queues={pairs}", mode, pairs,
+                   size=size)
     try:
         return made.wait_ready(lambda: listens(socket))
     except BaseException:
@@ -121,10 +123,11 @@ def vhost_net(socket, mode, pairs=1):
         raise
 
 
-def virtio_user(socket, mode, pairs=1, options=""):
+def virtio_user(socket, mode, pairs=1, options="", *, size=64):
     """A front-end and its driver. options: those of DPDK's net_virtio_user, ",packed_vq=1"."""
     made = Testpmd(_core(1), f"net_virtio_user0,path={socket},queues={pairs},queue_size=1024"
-                   f"{options}", mode, pairs, "--single-file-segments")
+                   f"{options}", mode, pairs, "--single-file-segments",
+                   size=size)
     try:
         return made.wait_ready()
     except BaseException:

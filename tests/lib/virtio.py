@@ -108,3 +108,49 @@ class Console:
                 self._post(gpa)
         data, self.unread = self.unread[:num_bytes], self.unread[num_bytes:]
         return data
+
+
+class Net:
+    """A network card with one pair of queues and a control queue behind it, VERSION_1."""
+
+    HEADER = 12
+
+    def __init__(self, front, *, buffers=16, size=2048, indirect=False):
+        self.front, self.size, self.indirect = front, size, indirect
+        self.posted = {}
+        for _ in range(buffers):
+            self._post(front.memory.alloc(size))
+
+    def _post(self, gpa):
+        queue = self.front.queues[0]
+        self.posted[queue.ring.add([(gpa, self.size, True)], indirect=self.indirect)] = gpa
+        queue.kick()
+
+    def send(self, frame, pieces=1):
+        data = bytes(self.HEADER) + frame
+        gpa = self.front.memory.put(data)
+        step = -(-len(data) // pieces)
+        self.front.request(1, [(gpa + at, min(step, len(data) - at), False)
+                               for at in range(0, len(data), step)], indirect=self.indirect)
+
+    def receive(self, timeout=PATIENCE):
+        """The frames that came: each as its bytes and the number of its buffers."""
+        found, frames = self.front.queues[0].next_used(timeout), []
+        pieces = [self.front.memory.read(self.posted[used.id], used.len) for used in found]
+        gpas = [self.posted.pop(used.id) for used in found]
+        while pieces:
+            num = struct.unpack_from("<H", pieces[0], 10)[0]
+            assert 1 <= num <= len(pieces), "a packet's buffers are shown together"
+            frames.append((b"".join(pieces[:num])[self.HEADER:], num))
+            pieces = pieces[num:]
+        for gpa in gpas:
+            self._post(gpa)
+        return frames
+
+    def command(self, kind, number, data=b"", room=0):
+        """The answer, and what else was written."""
+        memory = self.front.memory
+        gpa, answer = memory.put(bytes([kind, number]) + data), memory.put(b"\xff" * (room + 1))
+        self.front.request(2, [(gpa, 2 + len(data), False), (answer, room + 1, True)],
+                           indirect=self.indirect)
+        return memory.get_le(answer + room, 1), memory.read(answer, room)
