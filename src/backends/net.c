@@ -100,6 +100,7 @@ int net_open(const struct net_config *config, struct loop *main_loop, net_link_f
 			"netdev '%s' has %u pairs of queues at most: queues=%u",
 			net_kinds[config->kind], ops->max_pairs, config->num_pairs);
 	net = xnew(struct net);
+	pthread_mutex_init(&net->lock, NULL);
 	net->kind = config->kind;
 	net->id = xstrdup(config->id);
 	net->takes_iov = ops->takes_iov;
@@ -130,29 +131,40 @@ void net_free(struct net *net)
 	assert(!net->num_chans);
 	net->ops->close(net);
 	link_free(net->link);
+	pthread_mutex_destroy(&net->lock);
 	free(net->id);
 	free(net->name);
 	free(net);
 }
 
-/* Only the loop that serves such a network ever comes here with success. */
+/* Queues on different loops may start at the same time. */
 static int take_loop(struct net *net, struct loop *loop, struct err *err)
 {
+	int r = 0;
+
 	if (!net->ops->one_loop)
 		return 0;
-	if (net->one_loop && net->one_loop != loop)
-		return err_set(err, -EINVAL,
+	pthread_mutex_lock(&net->lock);
+	if (net->one_loop && net->one_loop != loop) {
+		r = err_set(err, -EINVAL,
 			"netdev '%s' is served by one loop: its queues are on '%s' and '%s'",
 			net_kinds[net->kind], net->one_loop->name, loop->name);
-	net->one_loop = loop;
-	net->num_chans++;
-	return 0;
+	} else {
+		net->one_loop = loop;
+		net->num_chans++;
+	}
+	pthread_mutex_unlock(&net->lock);
+	return r;
 }
 
 static void drop_loop(struct net *net)
 {
-	if (net->ops->one_loop && !--net->num_chans)
+	if (!net->ops->one_loop)
+		return;
+	pthread_mutex_lock(&net->lock);
+	if (!--net->num_chans)
 		net->one_loop = NULL;
+	pthread_mutex_unlock(&net->lock);
 }
 
 int net_chan_open(struct net *net, unsigned int pair, enum net_dir dir, struct loop *loop,

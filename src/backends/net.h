@@ -12,6 +12,7 @@
 #ifndef BACKENDS_NET_H
 #define BACKENDS_NET_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
 
@@ -73,7 +74,9 @@ struct net {
 	/* The rest is the room's own. */
 	const struct net_ops *ops;
 	void *state; /* the kind's */
-	struct loop *one_loop; /* that serves all channels of a kind which has only one */
+	/* Under the lock: which loop serves all channels of a kind that has only one. */
+	pthread_mutex_t lock;
+	struct loop *one_loop;
 	unsigned int num_chans;
 	_Atomic bool link_up;
 	struct net_link *link;

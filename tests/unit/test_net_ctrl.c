@@ -451,6 +451,33 @@ static void test_pairs_on_loops(void **state)
 	}
 }
 
+/* A network that one loop serves breaks the device that spreads it, with a sentence. */
+static void test_one_loop(void **state)
+{
+	struct loop other_loop;
+	struct err err = { 0 };
+	struct rig r;
+
+	(void)state;
+	memset(&other_loop, 0, sizeof(other_loop));
+	assert_int_equal(loop_init(&other_loop, "other", &err), 0);
+	assert_int_equal(loop_thread_start(&other_loop, &err), 0);
+	rig_start(&r, "stream", CARD, RIG_FEATURES);
+	wait_idle(&r);
+	vdev_reset(r.f.dev);
+	vdev_set_queue_loop(r.f.dev, 1, &other_loop);
+	vdev_release(r.f.dev);
+	rig_run(&r, RIG_FEATURES);
+	while (!r.f.dev->broken)
+		loop_run_once(&r.f.loop, 10);
+	assert_non_null(strstr(r.f.dev->broken_reason, "is served by one loop"));
+	wait_idle(&r);
+	fix_settle(&other_loop);
+	rig_stop(&r);
+	loop_thread_join(&other_loop);
+	loop_deinit(&other_loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -465,6 +492,7 @@ int main(void)
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_who_is_who),
 		cmocka_unit_test(test_pairs_on_loops),
+		cmocka_unit_test(test_one_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
