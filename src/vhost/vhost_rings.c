@@ -269,6 +269,7 @@ void vhost_rings_lost(struct vhost_dev *vd)
 		if (!reason[0])
 			snprintf(reason, sizeof(reason), "%.*s", (int)sizeof(reason) - 1, err.msg);
 	}
+	vdev_vhost_changed(&vd->dev);
 	if (reason[0])
 		vdev_break(&vd->dev, "%s", reason);
 }
@@ -294,6 +295,7 @@ static void started(struct vhost_dev *vd, struct vhost_job *job)
 	}
 	if (job->r >= 0) {
 		view->started = view->enabled = true;
+		vdev_vhost_changed(&vd->dev);
 		if (vd->watch && !vd->has_region && !is_packed(vd) && !vd->look.loop)
 			loop_timer_set(vd->dev.main_loop, &vd->look, now_ns() + LOOK_BUSY_NS);
 		return;
@@ -322,6 +324,7 @@ static void stopped(struct vhost_dev *vd, struct vhost_job *job)
 	*view = (struct vhost_view_ring){
 		.kick = -1, .call = -1, .err = -1, .has_areas = true, .has_base = true
 	};
+	vdev_vhost_changed(&vd->dev);
 	vd->rings[job->index].posted = false;
 	witness_end(&vd->rings[job->index].witness);
 	vq_handed_back(vq, vq->cfg.next_avail, vq->cfg.next_used);
