@@ -34,15 +34,23 @@ def wait_until(condition, what, timeout=PATIENCE, interval=0.02):
         time.sleep(interval)
 
 
-def wakeups(pid):
-    """How often its threads went to sleep, once they have: the last answer may be here before."""
+def wakeups(pid, *, idle=True):
+    """How often its threads went to sleep, once they have: the last answer may be here before.
+
+    Once nothing is due any more either: an event that follows another of its kind too soon is told
+    a second later, and that is a wake-up of its own. idle=False: for who always has something due.
+    """
     def rests(task):
         # A thread says that it sleeps shortly before it does, and may be preempted there; asked for
         # its system call, the kernel waits until it is off its processor.
         try:
-            return not (task / "syscall").read_text().startswith("running")
+            words = (task / "syscall").read_text().split()
         except OSError:
             return "\nState:\tS" in (task / "status").read_text()
+        if words[0] == "running":
+            return False
+        # epoll_wait's fourth argument: -1, an int.
+        return not idle or (len(words) > 4 and int(words[4], 16) & 0xffffffff == 0xffffffff)
 
     def tasks():
         found = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
