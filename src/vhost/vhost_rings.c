@@ -127,6 +127,8 @@ static void post_start(struct vhost_dev *vd, struct vq *vq)
 	copy_fd(vq->err_fd, &job->vring.err, &ok);
 	begin_looks(vd, vq);
 	if (ok) {
+		/* Until the answer it may be served already, or not: where it stands nobody knows. */
+		vd->ring_views[vq->index].has_base = false;
 		vhost_job_post(job);
 		return;
 	}
@@ -289,6 +291,7 @@ static void started(struct vhost_dev *vd, struct vhost_job *job)
 	struct err err = { 0 };
 
 	vd->rings[job->index].starting = false;
+	view->has_base = vd->dev.queues[job->index].cfg.has_base || !is_packed(vd);
 	if (job->began) {
 		view->ran = true;
 		vd->has_region = vd->view.has_inflight = job->has_region;
