@@ -13,6 +13,9 @@
 #include "proto/transcript.h"
 #include "proto/vhu_fields.h"
 
+/* Tells findings about its requests from those about the main channel's. */
+#define OF_CHANNEL 0x80000000u
+
 const struct lint_rule_info lint_rules[LINT_RULE_END] = {
 	[LINT_MALFORMED] = { "malformed", LINT_ERROR,
 		"a message that is not as the protocol has it" },
@@ -30,6 +33,11 @@ const struct lint_rule_info lint_rules[LINT_RULE_END] = {
 		"the connection ended before a request was answered" },
 	[LINT_REPLY_SHORT] = { "reply-short", LINT_ERROR,
 		"a reply that is shorter than what it has to say" },
+	[LINT_REPLY_LONG] = { "reply-long", LINT_ERROR,
+		"a reply that is longer than what it has to say: what follows may be misread" },
+	[LINT_REPLY_FDS] = { "reply-descriptors", LINT_WARNING,
+		"a reply with more descriptors than belong to it: whoever does not close them "
+		"leaks" },
 	[LINT_UNANSWERED] = { "unanswered", LINT_ERROR, "a request waits for its reply" },
 	[LINT_REFUSED] = { "refused", LINT_WARNING, "a request was answered with an error" },
 	[LINT_ACKED_UNOFFERED] = { "acked-unoffered", LINT_NOTE,
@@ -255,7 +263,6 @@ static void check_form(struct lint *l, const struct lint_message *m)
 	const struct vhu_rule *rule = vhu_rule(m->request);
 	char name[32];
 
-	name_of(m->request, false, name);
 	if (!rule)
 		lint_found(l, m->entry, LINT_UNKNOWN_REQUEST, -1, m->request, 0,
 			"request %u with %u bytes and %u descriptors is not known", m->request,
@@ -264,6 +271,22 @@ static void check_form(struct lint *l, const struct lint_message *m)
 		lint_found(l, m->entry, LINT_NOT_NEGOTIATED, -1, m->request, 0,
 			"%s, though %s was not negotiated", name_of(m->request, false, name),
 			vhu_protocol_feature_name((unsigned int)rule->feature));
+}
+
+static void check_channel_form(struct lint *l, const struct lint_message *m)
+{
+	uint32_t flags = le32_get(m->entry->header.flags);
+	char name[32];
+
+	if (!vhu_backend_request_name(m->request))
+		lint_found(l, m->entry, LINT_UNKNOWN_REQUEST, -1, m->request ^ OF_CHANNEL, 0,
+			"request %u of the back-end's channel, with %u bytes and %u descriptors, "
+			"is not known",
+			m->request, m->size, m->entry->num_fds);
+	if ((flags & ~VHU_NEED_REPLY) != VHU_VERSION)
+		lint_found(l, m->entry, LINT_MALFORMED, -1, m->request ^ OF_CHANNEL, 0,
+			"%s came with the flags 0x%x, expected 0x%x and no more than 0x%x",
+			name_of(m->request, true, name), flags, VHU_VERSION, VHU_NEED_REPLY);
 }
 
 static void on_request(struct lint *l, const struct lint_message *m)
@@ -282,12 +305,23 @@ static void on_request(struct lint *l, const struct lint_message *m)
 		}
 		check_form(l, m);
 		lint_request(l, m);
+	} else {
+		check_channel_form(l, m);
 	}
 	expect_reply(l, m);
 }
 
 static void on_reply(struct lint *l, const struct lint_message *m)
 {
+	bool channel = m->entry->channel == TRANSCRIPT_BACKEND;
+	uint32_t flags = le32_get(m->entry->header.flags);
+	char name[32];
+
+	if ((flags & VHU_VERSION_MASK) != VHU_VERSION)
+		lint_found(l, m->entry, LINT_MALFORMED, -1,
+			channel ? m->request ^ OF_CHANNEL : m->request, 0,
+			"a reply to %s came with the version %u, expected %u",
+			name_of(m->request, channel, name), flags & VHU_VERSION_MASK, VHU_VERSION);
 	take_reply(l, m);
 	if (m->entry->channel == TRANSCRIPT_MAIN)
 		lint_reply(l, m);

@@ -508,47 +508,67 @@ static void status_told(struct lint *l, const struct lint_message *m)
 			status & STATUS_FAILED ? "FAILED" : "NEEDS_RESET");
 }
 
-static const struct {
+/* A row without a limit of bytes: whatever its reply is, it is fine. */
+static const struct reply_rule {
 	void (*fn)(struct lint *l, const struct lint_message *m);
-	uint32_t min_bytes; /* 0: any is fine, no bytes are an error's */
+	uint32_t min_bytes, max_bytes, max_fds;
 } replies[VHU_REQUEST_END] = {
-	[VHU_GET_FEATURES] = { offered, 8 },
-	[VHU_GET_PROTOCOL_FEATURES] = { protocol_offered, 8 },
-	[VHU_GET_VRING_BASE] = { base_told, 8 },
-	[VHU_GET_VRING_BASE_SKIP_DRAIN] = { base_told, 8 },
-	[VHU_GET_CONFIG] = { config_told, 0 },
-	[VHU_GET_INFLIGHT_FD] = { inflight_told, 0 },
-	[VHU_GET_STATUS] = { status_told, 8 },
+	[VHU_GET_FEATURES] = { offered, 8, 8, 0 },
+	[VHU_GET_PROTOCOL_FEATURES] = { protocol_offered, 8, 8, 0 },
+	[VHU_GET_QUEUE_NUM] = { NULL, 8, 8, 0 },
+	[VHU_GET_MAX_MEM_SLOTS] = { NULL, 8, 8, 0 },
+	[VHU_GET_VRING_BASE] = { base_told, 8, 8, 0 },
+	[VHU_GET_VRING_BASE_SKIP_DRAIN] = { base_told, 8, 8, 0 },
+	/* No bytes are an error's. */
+	[VHU_GET_CONFIG] = { config_told, 0, sizeof(struct vhu_config), 0 },
+	[VHU_GET_INFLIGHT_FD] = { inflight_told, 0, sizeof(struct vhu_inflight), 1 },
+	[VHU_GET_STATUS] = { status_told, 8, 8, 0 },
 };
 
-static void ack_told(struct lint *l, const struct lint_message *m, const char *name)
+static void ack_told(struct lint *l, const struct lint_message *m)
 {
 	uint64_t code = word_of(m);
 
-	if (m->size == 8 && code)
+	if (code)
 		lint_found(l, m->entry, LINT_REFUSED, -1, m->request, m->entry->request,
-			"%s was refused with %" PRIu64, name, code);
+			"%s was refused with %" PRIu64, vhu_rule(m->request)->name, code);
+}
+
+static const struct reply_rule acknowledgement = { ack_told, 8, 8, 0 };
+
+static const struct reply_rule *reply_rule(const struct lint *l, uint32_t request)
+{
+	const struct vhu_rule *rule = vhu_rule(request);
+
+	if (!rule)
+		return NULL;
+	if (rule->reply != VHU_REPLY_ACK)
+		return &replies[request];
+	/* During post-copy these are answered with addresses. */
+	if (l->postcopy && (request == VHU_SET_MEM_TABLE || request == VHU_ADD_MEM_REG))
+		return NULL;
+	return &acknowledgement;
 }
 
 void lint_reply(struct lint *l, const struct lint_message *m)
 {
-	const struct vhu_rule *rule = vhu_rule(m->request);
+	const struct reply_rule *r = reply_rule(l, m->request);
+	const struct transcript_entry *e = m->entry;
+	const char *name;
 
-	if (!rule)
+	if (!r || !r->max_bytes)
 		return;
-	if (rule->reply == VHU_REPLY_ACK) {
-		/* During post-copy these are answered with addresses. */
-		if (!l->postcopy ||
-			(m->request != VHU_SET_MEM_TABLE && m->request != VHU_ADD_MEM_REG))
-			ack_told(l, m, rule->name);
-		return;
-	}
-	if (!replies[m->request].fn)
-		return;
-	if (m->size < replies[m->request].min_bytes)
-		lint_found(l, m->entry, LINT_REPLY_SHORT, -1, m->request, m->entry->request,
-			"%s was answered with %u bytes, expected %u", rule->name, m->size,
-			replies[m->request].min_bytes);
-	else
-		replies[m->request].fn(l, m);
+	name = vhu_rule(m->request)->name;
+	if (e->num_fds > r->max_fds)
+		lint_found(l, e, LINT_REPLY_FDS, -1, m->request, e->request,
+			"%s was answered with %u descriptors, expected %s", name, e->num_fds,
+			r->max_fds ? "1" : "none");
+	if (m->size > r->max_bytes)
+		lint_found(l, e, LINT_REPLY_LONG, -1, m->request, e->request,
+			"%s was answered with %u bytes, expected %u", name, m->size, r->max_bytes);
+	if (m->size < r->min_bytes)
+		lint_found(l, e, LINT_REPLY_SHORT, -1, m->request, e->request,
+			"%s was answered with %u bytes, expected %u", name, m->size, r->min_bytes);
+	else if (r->fn)
+		r->fn(l, m);
 }
