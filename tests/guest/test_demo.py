@@ -19,8 +19,10 @@ SHOWN = (
     "x-query-virtio-status", "VIRTIO_RING_F_EVENT_IDX",
     "x-query-virtio-queue-status", "last-avail-idx",
     "x-query-virtio-queue-element", "x-query-virtio-vhost-queue-status",
+    "ringside why disk0", "ringside info trace", "ringside top",
     "and nothing of it is left", "What to try next", "ringside serve")
-BY_GUEST = (*SHOWN, "no driver for virtio-rng", "read it back, the same", "The guest is gone")
+BY_GUEST = (*SHOWN, "virtio-net", "virtio-vsock", "virtio-balloon", "answers", "/dev/vsock",
+            "are free", "no driver for virtio-rng", "read it back, the same", "The guest is gone")
 BY_DRIVER = (*SHOWN, "ptrace is not permitted here", "a driver of our own does its part",
              "rng0: no driver was started", "ringside drive was here", "IOPS=", "blocks verified=",
              "ended by a signal", "Devices and driver are gone")
