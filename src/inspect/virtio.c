@@ -130,7 +130,7 @@ int inspect_status(
 	s->started = dev->status & VIRTIO_STATUS_DRIVER_OK;
 	s->start_on_kick = false;
 	s->disable_legacy_check = false;
-	s->bus_name = xstrdup(dev->view.bus_name ? dev->view.bus_name : "");
+	s->bus_name = xstrdup(dev->bus_name ? dev->bus_name : "");
 	s->use_guest_notifier_mask = true;
 	s->vhost_dev = inspect_vhost_status(dev);
 	*ret = s;

@@ -108,7 +108,6 @@ struct vdev_transport_view {
 	uint8_t isr;
 	uint16_t queue_sel;
 	bool disabled;
-	const char *bus_name; /* NULL: none */
 	uint64_t protocol_features;
 	uint64_t unoffered_features; /* acked by the front-end though we never offered them */
 	const struct transcript *transcript; /* of the connection; NULL: none is kept */
@@ -164,6 +163,7 @@ struct vdev {
 	 * 0: queues.
 	 */
 	unsigned int num_queue_groups;
+	const char *bus_name; /* of the bus that its parts are plugged into; NULL: none */
 	struct vq *queues;
 
 	struct virtio_features device_features; /* offered to the driver */
