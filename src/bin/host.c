@@ -110,6 +110,12 @@ static void on_finished(void *opaque, int status)
 
 /* --- what the options name --- */
 
+static int announce(struct control *ctl, struct json_object *args, _unused_ struct err *err)
+{
+	control_announce(ctl, args);
+	return 0;
+}
+
 static int add_all(struct host *host, const char *option, const struct cmd_list *list,
 	const char *implied, int (*add)(struct control *, struct json_object *, struct err *),
 	struct err *err)
@@ -286,6 +292,8 @@ static int open_all(struct host *host, struct err *err)
 	const struct host_options *o = &host->options;
 	int r = add_all(host, "--object", &o->objects, "qom-type", control_object_add, err);
 
+	if (!r)
+		r = add_all(host, "--device", &o->devices, "driver", announce, err);
 	if (!r)
 		r = add_all(host, "--device", &o->devices, "driver", control_device_add, err);
 	if (!r)

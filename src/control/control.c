@@ -91,6 +91,7 @@ int control_free(struct control *ctl)
 	control_objects_free(ctl);
 	loop_thread_join(&ctl->data_loop);
 	loop_deinit(&ctl->data_loop);
+	json_object_put(ctl->announced);
 	qom_free(ctl->root);
 	free(ctl->name);
 	free(ctl);

@@ -53,6 +53,8 @@ int control_free(struct control *ctl);
  * A device or an object by its options, as base/value.h reads them; @args is not changed. -errno
  * with a sentence.
  */
+/* Before any is added: devices that will be, so that what comes first has room for its parts. */
+void control_announce(struct control *ctl, struct json_object *args);
 int control_device_add(struct control *ctl, struct json_object *args, struct err *err);
 int control_object_add(struct control *ctl, struct json_object *args, struct err *err);
 

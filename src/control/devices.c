@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/value.h"
 #include "control/balloon.h"
+#include "control/children.h"
 #include "control/internal.h"
 #include "devices/balloon.h"
 #include "devices/registry.h"
@@ -277,9 +278,13 @@ int control_device_add(struct control *ctl, struct json_object *args, struct err
 	_cleanup_value_ struct json_object *rest = NULL;
 	const struct vdev_class *cls = NULL;
 	struct control_device *cdev;
-	const char *id = NULL;
-	int r = check_new(ctl, args, &id, &cls, err);
+	const char *id = NULL, *driver = NULL;
+	int r = value_get_str(args, "driver", &driver, err);
 
+	if (r >= 0 && !ctl->config.relay && control_child_class(driver))
+		return control_child_add(ctl, control_child_class(driver), args, err);
+	if (r >= 0)
+		r = check_new(ctl, args, &id, &cls, err);
 	if (r < 0)
 		return r;
 	if (json_object_deep_copy(args, &rest, NULL) < 0)
@@ -287,6 +292,7 @@ int control_device_add(struct control *ctl, struct json_object *args, struct err
 	cdev = xnew(struct control_device);
 	cdev->ctl = ctl;
 	cdev->dev = vdev_new(cls, id, ctl->config.loop, &ctl->data_loop);
+	control_child_prepare(ctl, cls, id, rest);
 	r = take_options(cdev, rest, err);
 	if (!r)
 		r = start_device(cdev, err);
@@ -321,6 +327,7 @@ static void on_gone(struct vdev_wait *wait)
 	_cleanup_free_ char *backend = control_device_path(cdev);
 
 	cdev->dev = NULL;
+	control_children_gone(ctl, cdev);
 	if (!ctl->quitting) {
 		const char *name = cdev->proxy->parent == ctl->peripheral ? cdev->proxy->name
 									  : NULL;
@@ -359,11 +366,13 @@ void control_device_abandon(struct control_device *cdev)
 }
 
 /* By id, or by the path of the device that the id stands for. */
-static struct control_device *find_device(struct control *ctl, const char *id)
+static struct qom_object *find_object(struct control *ctl, const char *id)
 {
-	struct qom_object *obj = *id == '/' ? qom_resolve(ctl->root, id, NULL)
-					    : qom_child(ctl->peripheral, id);
+	return *id == '/' ? qom_resolve(ctl->root, id, NULL) : qom_child(ctl->peripheral, id);
+}
 
+static struct control_device *find_device(struct control *ctl, const struct qom_object *obj)
+{
 	for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next) {
 		if (obj && cdev->proxy == obj)
 			return cdev;
@@ -374,13 +383,18 @@ static struct control_device *find_device(struct control *ctl, const char *id)
 int control_cmd_device_del(struct qapi_call *call, const char *id, struct qapi_error *error)
 {
 	struct control *ctl = call->ctx;
-	struct control_device *cdev = find_device(ctl, id);
+	struct qom_object *obj = find_object(ctl, id);
+	struct control_device *cdev = find_device(ctl, obj);
+	struct control_child *child = obj ? control_child_find(ctl, obj) : NULL;
 
-	if (!cdev)
+	if (!cdev && !child)
 		return qapi_error_set(error, QAPI_DEVICE_NOT_FOUND, "Device '%s' not found", id);
-	if (cdev->unplugging)
+	if (cdev ? cdev->unplugging : child->unplugging)
 		return qapi_error_set(error, QAPI_GENERIC_ERROR,
 			"Device %s is already in the process of unplug", id);
-	control_device_remove(cdev);
+	if (cdev)
+		control_device_remove(cdev);
+	else
+		control_child_remove(child);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "control/act.h"
 #include "control/balloon.h"
+#include "control/children.h"
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/iothreads.h"
@@ -139,6 +140,7 @@ const struct qapi_handlers control_handlers = {
 	.query_virtio_memory = control_cmd_query_virtio_memory,
 	.query_balloon = control_cmd_query_balloon,
 	.balloon_reclaim_free = control_cmd_balloon_reclaim_free,
+	.console_resize = control_cmd_console_resize,
 	.device_add = control_cmd_device_add,
 	.device_del = control_cmd_device_del,
 	.object_add = control_cmd_object_add,

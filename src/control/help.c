@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "control/children.h"
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/objects.h"
@@ -19,6 +20,8 @@ void control_help_devices(void)
 
 	for (size_t i = 0; device_classes[i]; i++)
 		printf("  %-24s %s\n", device_classes[i]->name, device_classes[i]->description);
+	for (const struct child_class *c = control_child_classes; c->name; c++)
+		printf("  %-24s %s\n", c->name, c->description);
 	for (size_t i = 0; (cls = vhost_class_at(i)); i++)
 		printf("  %-24s %s\n", cls->name, cls->description);
 }
@@ -49,8 +52,14 @@ void control_help_relay(void)
 
 int control_help_device(const char *driver, bool with_machine, struct err *err)
 {
+	const struct child_class *child = control_child_class(driver);
 	const struct vdev_class *cls = device_class_find(driver);
 
+	if (child) {
+		printf("%s: %s\n", child->name, child->description);
+		print_table(child->options);
+		return 0;
+	}
 	if (!cls)
 		cls = vhost_class_find(driver);
 	if (!cls)

@@ -15,6 +15,7 @@
 #define CONTROL_QUIT_TIMEOUT_MS 10000
 
 struct control_change;
+struct control_child;
 struct control_device;
 struct control_object;
 
@@ -24,6 +25,8 @@ struct control {
 	struct loop data_loop;
 	struct qom_object *root, *peripheral, *anon, *objects_container;
 	struct control_device *devices; /* newest first */
+	struct control_child *children; /* newest first */
+	struct json_object *announced; /* owned: ids that buses were named by, "": none was */
 	struct control_object *objects;
 	unsigned int num_anon, num_sockets;
 	bool running;

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "control/children.h"
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/watch.h"
@@ -27,11 +28,10 @@ static struct news_slot *slot_of(struct news *news, enum news_kind kind, unsigne
 }
 
 /* Takes @event. */
-static void send(struct control_device *cdev, enum news_kind kind, unsigned int queue,
-	struct json_object *event)
+static void send_news(struct control *ctl, struct news *news, enum news_kind kind,
+	unsigned int queue, struct json_object *event)
 {
-	struct control *ctl = cdev->ctl;
-	struct news_slot *slot = slot_of(&cdev->news, kind, queue);
+	struct news_slot *slot = slot_of(news, kind, queue);
 	uint64_t now = now_ns();
 
 	if (!slot->pending && (!slot->sent_ns || now - slot->sent_ns >= NEWS_PERIOD_NS)) {
@@ -46,22 +46,34 @@ static void send(struct control_device *cdev, enum news_kind kind, unsigned int 
 		loop_timer_set(ctl->config.loop, &ctl->news_timer, slot->sent_ns + NEWS_PERIOD_NS);
 }
 
+static void send(struct control_device *cdev, enum news_kind kind, unsigned int queue,
+	struct json_object *event)
+{
+	send_news(cdev->ctl, &cdev->news, kind, queue, event);
+}
+
+/* The earlier of two times, of which 0 is none. */
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a && b ? MIN(a, b) : a + b;
+}
+
 /* The earliest time at which another one is due, or 0. */
-static uint64_t send_due(struct control_device *cdev, uint64_t now)
+static uint64_t send_due(struct control *ctl, struct news *news, uint64_t now)
 {
 	uint64_t next = 0;
 
-	for (struct news_slot *slot = cdev->news.slots; slot; slot = slot->next) {
+	for (struct news_slot *slot = news->slots; slot; slot = slot->next) {
 		uint64_t due = slot->sent_ns + NEWS_PERIOD_NS;
 
 		if (!slot->pending)
 			continue;
 		if (due > now) {
-			next = next ? MIN(next, due) : due;
+			next = earlier(next, due);
 			continue;
 		}
 		slot->sent_ns = now;
-		control_emit(cdev->ctl, take_ptr(slot->pending));
+		control_emit(ctl, take_ptr(slot->pending));
 	}
 	return next;
 }
@@ -71,12 +83,10 @@ void control_news_on_timer(struct loop_timer *timer)
 	struct control *ctl = container_of(timer, struct control, news_timer);
 	uint64_t now = now_ns(), next = 0;
 
-	for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next) {
-		uint64_t due = send_due(cdev, now);
-
-		if (due)
-			next = next ? MIN(next, due) : due;
-	}
+	for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next)
+		next = earlier(next, send_due(ctl, &cdev->news, now));
+	for (struct control_child *child = ctl->children; child; child = child->next)
+		next = earlier(next, send_due(ctl, &child->news, now));
 	if (next)
 		loop_timer_set(ctl->config.loop, timer, next);
 }
@@ -179,4 +189,11 @@ void control_news_recovered(struct control_device *cdev, unsigned int queue,
 
 	send(cdev, NEWS_PROGRESS, queue,
 		qapi_event_virtqueue_recovered(path, (uint16_t)queue, verdict, stalled_ms));
+}
+
+void control_news_port(struct control_child *child, bool open)
+{
+	if (child->id && !child->unplugging && !child->ctl->quitting)
+		send_news(child->ctl, &child->news, NEWS_PORT, 0,
+			qapi_event_vserport_change(child->id, open));
 }

@@ -14,12 +14,13 @@
 #include "virtio/vdev.h"
 
 struct control;
+struct control_child;
 struct control_device;
 
 #define NEWS_PERIOD_NS NSEC_PER_SEC
 
 /* Events of one kind take each other's place: what counts is how it is now. */
-enum news_kind { NEWS_BROKEN, NEWS_STATUS, NEWS_VHOST, NEWS_PROGRESS, NEWS_BALLOON };
+enum news_kind { NEWS_BROKEN, NEWS_STATUS, NEWS_VHOST, NEWS_PROGRESS, NEWS_BALLOON, NEWS_PORT };
 
 /* The last event of a kind. */
 struct news_slot {
@@ -30,7 +31,7 @@ struct news_slot {
 	struct news_slot *next;
 };
 
-/* Of one device; zero-initialised. */
+/* Of one device, or a part of one; zero-initialised. */
 struct news {
 	struct news_slot *slots;
 	bool vhost_started; /* as it was told last */
@@ -45,6 +46,9 @@ void control_news_stalled(struct control_device *cdev, unsigned int queue,
 	enum VirtQueueVerdict verdict, const char *sentence);
 void control_news_recovered(struct control_device *cdev, unsigned int queue,
 	enum VirtQueueVerdict verdict, uint64_t stalled_ms);
+
+/* VSERPORT_CHANGE. */
+void control_news_port(struct control_child *child, bool open);
 
 /* For control's timer. */
 void control_news_on_timer(struct loop_timer *timer);

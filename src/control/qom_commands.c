@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/value.h"
+#include "control/children.h"
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/objects.h"
@@ -126,6 +127,13 @@ int control_cmd_qom_list_properties(_unused_ struct qapi_call *call, const char 
 		add_table(ret, control_mapping_options(device_classes[i]));
 		if (proxy)
 			add_table(ret, vhost_user_options);
+		return 0;
+	}
+	for (const struct child_class *c = control_child_classes; c->name; c++) {
+		if (strcmp(c->name, type) != 0)
+			continue;
+		add_table(ret, c->options);
+		add_properties(ret, c->properties);
 		return 0;
 	}
 	for (const struct control_object_type *t = control_object_types; t->name; t++) {

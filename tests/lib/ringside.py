@@ -140,7 +140,9 @@ def serve(tmp_path, *devices, arguments=(), folder=None, **how):
         ident = re.search(r"\bid=([^,]+)", device)
         # A vhost-user-X dials its back-end, and is dialled itself.
         other = "listen" if device.startswith("vhost-user-") else "listen|connect"
-        if ident and not re.search(rf"\b({other})=", device):
+        # A part of another device is reached through that one.
+        part = device.startswith(("virtconsole", "virtserialport"))
+        if ident and not part and not re.search(rf"\b({other})=", device):
             device += f",listen={folder.path / (ident[1] + '.sock')}"
         argv += ["--device", device]
     return Ringside(argv, folder=folder, log=pathlib.Path(tmp_path) / "ringside.log", **how)

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices that are a part of another one: the ports of a virtio-serial. They come and go like other
+ * devices do, by --device, device_add and device_del, and go with the device that they belong to.
+ * Main loop.
+ */
+#ifndef CONTROL_CHILDREN_H
+#define CONTROL_CHILDREN_H
+
+#include "base/option.h"
+#include "control/control.h"
+#include "control/news.h"
+#include "qapi/commands.h"
+#include "qom/qom.h"
+#include "virtio/vdev.h"
+
+struct control_child;
+struct control_device;
+
+struct child_class {
+	const char *name; /* NULL ends the table */
+	const char *description;
+	const struct option_spec *options; /* in struct control_child */
+	const struct qom_property *properties;
+	/* Plugs it into child->parent. -errno with a sentence. */
+	int (*add)(struct control_child *child, struct err *err);
+	/* Takes it out again; control_child_gone() when that is done. */
+	void (*remove)(struct control_child *child);
+};
+
+struct control_child {
+	struct control *ctl;
+	const struct child_class *cls;
+	struct control_device *parent;
+	char *id; /* NULL where none was given */
+	struct qom_object *obj;
+	bool unplugging;
+	struct loop_work unplug_work;
+	struct news news;
+	struct control_child *next;
+
+	/* Options: of a port. */
+	char *bus, *name, *chardev;
+	uint32_t nr;
+	struct serial_port *port;
+};
+
+extern const struct child_class control_child_classes[];
+const struct child_class *control_child_class(const char *driver);
+
+/* As control_device_add() does, for a driver of that class. */
+int control_child_add(struct control *ctl, const struct child_class *cls, struct json_object *args,
+	struct err *err);
+/* NULL where @obj is none. */
+struct control_child *control_child_find(struct control *ctl, const struct qom_object *obj);
+/* It goes; DEVICE_DELETED tells. */
+void control_child_remove(struct control_child *child);
+/* For child_class.remove: it is out of its device, and is freed. */
+void control_child_gone(struct control_child *child);
+/* Their device is gone. */
+void control_children_gone(struct control *ctl, const struct control_device *parent);
+
+/* Options that a device of @cls has because of what control_announce() was told. */
+void control_child_prepare(struct control *ctl, const struct vdev_class *cls, const char *id,
+	struct json_object *args);
+
+int control_cmd_console_resize(struct qapi_call *call, const char *id, uint16_t cols, uint16_t rows,
+	struct qapi_error *error);
+
+#endif
