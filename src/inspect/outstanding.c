@@ -4,7 +4,8 @@
  * ring, counted as the indices are, says when that was: by then at most p answers had been given,
  * and at least p + 1 less the ring's size, for no more can be outstanding. So an answer for the
  * head at place p or later belongs to it, and one before the other place to an earlier time.
- * Between the two memory does not say. The entry of a request that is out for long may have been
+ * Between the two memory does not say; only while all that there ever was is in both rings, they
+ * are counted. The entry of a request that is out for long may have been
  * overwritten by those that were made after it: of such only the number is known, from the two
  * indices.
  */
@@ -27,6 +28,7 @@ struct rings {
 	uint32_t num, ahead; /* size; how many are outstanding */
 	bool in_order; /* VIRTIO_F_IN_ORDER */
 	bool young; /* all entries that there ever were are in the rings */
+	int32_t *open; /* then, by head: how often it was made available and not answered */
 	/* By head: how far its last answer lies before the used index, from 1; 0: there is none. */
 	uint32_t *last_used;
 };
@@ -39,8 +41,8 @@ static enum verdict judge(const struct rings *r, uint32_t head, uint32_t back)
 
 	if (r->in_order)
 		return back < r->ahead ? SURELY : GONE;
-	if (!r->last_used[head] && r->young)
-		return SURELY;
+	if (r->young)
+		return r->open[head] > 0 ? SURELY : GONE;
 	if (!r->last_used[head])
 		/* One that was overwritten is as far away as this, at least. */
 		answer = r->num + 1 + r->ahead;
@@ -114,10 +116,21 @@ static bool is_young(const uint32_t *used, uint16_t used_idx, uint16_t avail_idx
 	return true;
 }
 
+static void count_open(const struct rings *r, const uint32_t *used, uint16_t used_idx)
+{
+	for (uint32_t i = 0; i < r->avail_idx; i++)
+		if (r->avail[i] < r->num)
+			r->open[r->avail[i]]++;
+	for (uint32_t i = 0; i < used_idx; i++)
+		if (used[i] < r->num)
+			r->open[used[i]]--;
+}
+
 int outstanding_find(const uint16_t *avail, uint16_t avail_idx, const uint32_t *used,
 	uint16_t used_idx, uint32_t num, bool in_order, struct outstanding *ret)
 {
 	_cleanup_free_ uint32_t *last_used = xcalloc(num, sizeof(*last_used));
+	_cleanup_free_ int32_t *open = xcalloc(num, sizeof(*open));
 	struct rings r = {
 		.avail = avail,
 		.avail_idx = avail_idx,
@@ -125,6 +138,7 @@ int outstanding_find(const uint16_t *avail, uint16_t avail_idx, const uint32_t *
 		.ahead = (uint16_t)(avail_idx - used_idx),
 		.in_order = in_order,
 		.young = is_young(used, used_idx, avail_idx, num),
+		.open = open,
 		.last_used = last_used,
 	};
 
@@ -141,6 +155,8 @@ int outstanding_find(const uint16_t *avail, uint16_t avail_idx, const uint32_t *
 		if (id < num && !last_used[id])
 			last_used[id] = back + 1;
 	}
+	if (r.young)
+		count_open(&r, used, used_idx);
 	collect(&r, ret);
 	reverse(ret);
 	return 0;

@@ -92,6 +92,9 @@ static size_t check(const struct model *m, bool in_order)
 	}
 	assert_int_equal(at, m->num_out);
 	assert_true(o.num + o.num_unnamed >= m->num_out);
+	/* All that there ever was is in sight. */
+	if (m->num_made <= m->num)
+		assert_int_equal(num_certain, m->num_out);
 	outstanding_free(&o);
 	return num_certain;
 }
