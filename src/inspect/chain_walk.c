@@ -198,6 +198,14 @@ static int walk_packed_table(const struct walk_ring *ring, const struct walk_des
 	return r;
 }
 
+int walk_packed_desc(const struct walk_ring *ring, const struct walk_desc *desc, uint32_t index,
+	bool follow, struct walk_chain *chain, struct err *err)
+{
+	if ((desc->flags & VRING_DESC_F_INDIRECT) && follow)
+		return walk_packed_table(ring, desc, index, chain, err);
+	return add_desc(ring, chain, desc, index, err);
+}
+
 static int walk_packed_ring(const struct walk_ring *ring, uint32_t pos, uint32_t max, bool follow,
 	struct walk_chain *chain, uint16_t *ret_id, struct err *err)
 {
@@ -223,9 +231,7 @@ static int walk_packed_ring(const struct walk_ring *ring, uint32_t pos, uint32_t
 				"Queue %u: descriptor %u is INDIRECT within a list", ring->queue,
 				pos);
 		*ret_id = d.next;
-		if ((d.flags & VRING_DESC_F_INDIRECT) && follow)
-			return walk_packed_table(ring, &d, pos, chain, err);
-		r = add_desc(ring, chain, &d, pos, err);
+		r = walk_packed_desc(ring, &d, pos, follow, chain, err);
 		n++;
 		pos = pos + 1 < ring->num ? pos + 1 : 0;
 	} while (!r && (d.flags & VRING_DESC_F_NEXT) && !(d.flags & VRING_DESC_F_INDIRECT));

@@ -46,6 +46,12 @@ int walk_chain(const struct walk_ring *ring, uint16_t head, bool follow, struct 
  */
 int walk_packed_chain(const struct walk_ring *ring, uint16_t pos, uint32_t max, bool follow,
 	struct walk_chain *ret, uint16_t *ret_id, struct err *err);
+/*
+ * What a descriptor of a packed ring stands for that is known from elsewhere, itself or, with
+ * @follow, its table's entries: put behind what @chain has. @index: for sentences.
+ */
+int walk_packed_desc(const struct walk_ring *ring, const struct walk_desc *desc, uint32_t index,
+	bool follow, struct walk_chain *chain, struct err *err);
 /* Idempotent. */
 void walk_chain_free(struct walk_chain *chain);
 

@@ -231,12 +231,12 @@ static bool working(const struct health_picture *p)
 
 static bool is_old(const struct health_picture *p)
 {
-	return p->threshold_ns && p->has_oldest && p->oldest_ns >= p->threshold_ns;
+	return p->threshold_ns && p->knows_age && p->oldest_ns >= p->threshold_ns;
 }
 
 static enum VirtQueueSeverity working_severity(const struct health_picture *p)
 {
-	if (long_still(p) && (is_old(p) || !p->has_oldest))
+	if (long_still(p) && (is_old(p) || !p->knows_age))
 		return stuck_or_role_unknown(p);
 	return is_old(p) ? VIRT_QUEUE_SEVERITY_NOTE : VIRT_QUEUE_SEVERITY_OK;
 }

@@ -94,8 +94,9 @@ struct health_picture {
 	bool in_turn; /* its loop serves it at this moment */
 	int thread; /* 0: not known */
 
-	/* The oldest request in flight. */
+	/* The oldest request in flight; of a relay, the one that is out the longest. */
 	bool has_oldest;
+	bool knows_age; /* oldest_ns */
 	uint16_t oldest_head;
 	uint64_t oldest_ns;
 	char oldest_request[HEALTH_REQUEST_BYTES];

@@ -10,6 +10,8 @@
 
 #include "inspect/element.h"
 #include "inspect/health_ring.h"
+#include "inspect/health_say.h"
+#include "inspect/relayed_request.h"
 #include "inspect/signal_fd.h"
 #include "proto/transcript.h"
 #include "proto/vhu_fields.h"
@@ -37,6 +39,17 @@ static void measure_rate(struct health_watch *w, const struct vq_view *view, uin
 	w->empty_runs = view->counters.empty_runs;
 }
 
+/* What an in-flight region adds: the server took something. */
+static uint64_t taken_key(const struct vq *vq)
+{
+	struct vhost_ring_now now;
+
+	if (!vq->dev->view.vhost->inflight)
+		return 0;
+	inspect_vhost_ring(vq, &now);
+	return now.knows_inuse ? now.last_avail | (uint64_t)now.inuse << 16 : UINT64_MAX;
+}
+
 static uint64_t key_of(struct vq *vq, const struct vq_view *view)
 {
 	const struct vhost_view *vhost = vq->dev->view.vhost;
@@ -48,6 +61,7 @@ static uint64_t key_of(struct vq *vq, const struct vq_view *view)
 
 		key = health_mix(
 			key, ring->started | ring->enabled << 1 | (uint64_t)ring->kick << 8);
+		key = health_mix(key, taken_key(vq));
 	} else {
 		key = health_mix(key, view->last_avail_idx | (uint64_t)view->used_idx << 16 |
 					      (uint64_t)view->inuse << 32);
@@ -155,10 +169,31 @@ static struct health_num served_queues(const struct vdev *dev)
 	return (struct health_num){ 0 };
 }
 
+/* Its place in the ring, as far as memory or the in-flight region proves it. */
+static bool place_of(const struct vq *vq, struct vq_view *ret, uint32_t *ret_inuse)
+{
+	struct vhost_ring_now now;
+
+	inspect_vhost_ring(vq, &now);
+	if (!now.knows_avail || !now.knows_used || !now.knows_inuse)
+		return false;
+	*ret_inuse = now.inuse;
+	*ret = (struct vq_view){ .last_avail_idx = now.last_avail,
+		.avail_wrap = now.avail_wrap,
+		.used_idx = now.used,
+		.used_wrap = now.used_wrap,
+		/* Nobody counts; where nothing is known of answers there may have been some. */
+		.counters.completed = 1 };
+	return true;
+}
+
 static void gather_relayed(const struct vdev *dev, struct vq *vq, struct health_picture *p)
 {
 	const struct vhost_view *vhost = dev->view.vhost;
 	const struct vhost_view_ring *ring = &vhost->rings[vq->index];
+	struct vq_view view;
+	bool knows_place;
+	uint32_t inuse;
 
 	p->is_set_up = ring->has_areas && p->num;
 	p->is_enabled = ring->started && ring->enabled;
@@ -173,7 +208,10 @@ static void gather_relayed(const struct vdev *dev, struct vq *vq, struct health_
 		p->memory_reason = "a migration fills the memory";
 	if (p->is_set_up && !p->memory_reason && !(vq->cfg.desc | vq->cfg.driver | vq->cfg.device))
 		p->memory_reason = "it lies outside the memory that was handed over";
-	health_read_ring(vq, NULL, p);
+	knows_place = !p->memory_reason && place_of(vq, &view, &inuse);
+	if (knows_place)
+		p->in_flight = health_num(inuse);
+	health_read_ring(vq, knows_place ? &view : NULL, p);
 	p->kicks_unread = signal_fd_unread(ring->kick, false);
 	p->calls_unread = signal_fd_unread(ring->call, true);
 	if (p->is_stopped && ring->has_base && !p->packed)
@@ -212,24 +250,51 @@ static void gather_served(
 		p->calls_unread.known = false;
 }
 
+static void set_oldest(struct health_picture *p, const struct vdev *dev, const struct vq *vq,
+	const void *bytes, size_t num_bytes, uint64_t readable, uint64_t writable)
+{
+	struct describe_fields fields;
+
+	describe_request(describe_type_by_id(dev->cls->virtio_id), vq->index, dev->num_queues,
+		dev->driver_features.word, bytes, num_bytes,
+		(uint32_t)MIN(readable, (uint64_t)UINT32_MAX),
+		(uint32_t)MIN(writable, (uint64_t)UINT32_MAX), &fields);
+	snprintf(p->oldest_request, sizeof(p->oldest_request), "%s", fields.line);
+}
+
+/* Of supplies none is waited for. */
+static void gather_oldest_relayed(const struct vdev *dev, struct vq *vq, struct health_picture *p)
+{
+	struct relayed_request oldest;
+
+	if (p->memory_reason || p->holds_supplies || !health_unanswered(p) ||
+		!relayed_request_oldest(vq, &oldest))
+		return;
+	p->has_oldest = true;
+	p->oldest_head = oldest.head;
+	if (oldest.problem.msg[0])
+		snprintf(p->oldest_request, sizeof(p->oldest_request), "%.*s",
+			(int)sizeof(p->oldest_request) - 1, oldest.problem.msg);
+	else
+		set_oldest(p, dev, vq, oldest.bytes, oldest.num_bytes, oldest.readable_bytes,
+			oldest.writable_bytes);
+}
+
 static void gather_oldest(const struct health_scene *scene, const struct vdev *dev, struct vq *vq,
 	struct health_picture *p)
 {
 	struct vq_inflight oldest = { .since_ns = UINT64_MAX }, at;
-	struct describe_fields fields;
 
 	for (uint32_t head = 0; p->in_flight.n && head < vq->num; head++)
 		if (vq_read_inflight(vq, (uint16_t)head, &at) && at.since_ns < oldest.since_ns)
 			oldest = at;
 	if (oldest.since_ns == UINT64_MAX)
 		return;
-	describe_request(describe_type_by_id(dev->cls->virtio_id), vq->index, dev->num_queues,
-		dev->driver_features.word, oldest.snap, oldest.num_snap, oldest.readable_bytes,
-		oldest.writable_bytes, &fields);
-	p->has_oldest = true;
+	p->has_oldest = p->knows_age = true;
 	p->oldest_head = oldest.head;
 	p->oldest_ns = scene->now_ns > oldest.since_ns ? scene->now_ns - oldest.since_ns : 0;
-	snprintf(p->oldest_request, sizeof(p->oldest_request), "%s", fields.line);
+	set_oldest(p, dev, vq, oldest.snap, oldest.num_snap, oldest.readable_bytes,
+		oldest.writable_bytes);
 }
 
 /* --- time --- */
@@ -289,7 +354,10 @@ void health_gather(const struct health_scene *scene, struct vdev *dev, struct vq
 		gather_relayed(dev, vq, p);
 	else
 		gather_served(vq, whole, &view, p);
-	gather_oldest(scene, dev, vq, p);
+	if (p->relayed)
+		gather_oldest_relayed(dev, vq, p);
+	else
+		gather_oldest(scene, dev, vq, p);
 	gather_time(scene, dev, vq, p);
 	/* Of a busy queue the two indices are of different moments. */
 	if (!p->still_ns.known || p->still_ns.n < p->threshold_ns)

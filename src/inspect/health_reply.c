@@ -23,8 +23,9 @@ static void add_oldest(const struct health_picture *p, struct VirtQueueEvidence 
 {
 	if (!p->has_oldest)
 		return;
-	e->has_oldest_head = e->has_oldest_age_ns = true;
+	e->has_oldest_head = true;
 	e->oldest_head = p->oldest_head;
+	e->has_oldest_age_ns = p->knows_age;
 	e->oldest_age_ns = p->oldest_ns;
 	e->oldest_request = xstrdup(p->oldest_request);
 }

@@ -121,8 +121,8 @@ static void read_split(struct vq *vq, const struct vq_view *view, struct health_
 	ret->impossible = ahead > ret->num;
 	if (ahead <= ret->num && view)
 		ret->waiting = health_num(ahead);
-	else if (ahead <= ret->num)
-		ret->outstanding = health_num(ahead);
+	if (ret->relayed && (uint16_t)(avail - used) <= ret->num)
+		ret->outstanding = health_num((uint16_t)(avail - used));
 	split_kicks(vq, event_idx, to, avail, ret);
 	split_calls(vq, event_idx, used, ret);
 }

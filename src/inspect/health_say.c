@@ -43,6 +43,24 @@ static void say_still(const struct health_picture *p, struct health_text *t)
 		say(t, "; nothing has moved for %.1f s", SEC(p->still_ns.n));
 }
 
+static void say_oldest(const struct health_picture *p, struct health_text *t)
+{
+	if (!p->has_oldest)
+		return;
+	say(t, "; the oldest is ");
+	if (p->knows_age)
+		say(t, "%.1f s old, ", SEC(p->oldest_ns));
+	say(t, "%s %u: %s", p->relayed && p->packed ? "buffer" : "head", p->oldest_head,
+		p->oldest_request);
+}
+
+/* Of our own devices the oldest is one that was taken, and not what waits. */
+static void say_oldest_relayed(const struct health_picture *p, struct health_text *t)
+{
+	if (p->relayed)
+		say_oldest(p, t);
+}
+
 static void say_unanswered(const struct health_picture *p, struct health_text *t)
 {
 	uint64_t n = health_unanswered(p);
@@ -51,6 +69,7 @@ static void say_unanswered(const struct health_picture *p, struct health_text *t
 		return;
 	say(t, "; waiting: ");
 	say_count(p, t, n);
+	say_oldest_relayed(p, t);
 }
 
 void health_say_back_end_gone(const struct health_picture *p, struct health_text *t)
@@ -108,8 +127,7 @@ void health_say_message(const struct health_picture *p, struct health_text *t)
 			p->message, SEC(p->message_ns));
 	if (p->in_flight.known && p->in_flight.n)
 		say(t, "; %" PRIu64 " in flight here", p->in_flight.n);
-	if (p->has_oldest)
-		say(t, ", the oldest for %.1f s: %s", SEC(p->oldest_ns), p->oldest_request);
+	say_oldest(p, t);
 }
 
 void health_say_driver_failed(const struct health_picture *p, struct health_text *t)
@@ -227,6 +245,7 @@ void health_say_kick_unread(const struct health_picture *p, struct health_text *
 		p->kicks_unread.n,
 		p->relayed ? "the back-end does not listen"
 			   : "the thread that serves it does not come round");
+	say_oldest_relayed(p, t);
 	say_still(p, t);
 }
 
@@ -241,6 +260,7 @@ void health_say_not_looking(const struct health_picture *p, struct health_text *
 			"; the thread that serves it (%d) is inside the device, with a request "
 			"that blocks it",
 			p->thread);
+	say_oldest_relayed(p, t);
 	say_still(p, t);
 }
 
@@ -256,6 +276,7 @@ void health_say_suppressed(const struct health_picture *p, struct health_text *t
 			"no reason to kick again, and %s "
 			"waits for a kick",
 			p->avail_event.n, server(p));
+	say_oldest_relayed(p, t);
 	say_still(p, t);
 }
 
@@ -267,6 +288,7 @@ void health_say_kick_lost(const struct health_picture *p, struct health_text *t)
 	else
 		say(t, "; kicks are wanted");
 	say(t, ", and none lies in the descriptor: it was lost, or never sent");
+	say_oldest_relayed(p, t);
 	say_still(p, t);
 }
 
@@ -277,9 +299,7 @@ void health_say_working(const struct health_picture *p, struct health_text *t)
 			p->in_flight.n == 1 ? "" : "s", p->in_flight.n == 1 ? "it" : "them");
 	else
 		say(t, "requests on their way in %s: %" PRIu64, server(p), p->outstanding.n);
-	if (p->has_oldest)
-		say(t, "; the oldest is %.1f s old, head %u: %s", SEC(p->oldest_ns), p->oldest_head,
-			p->oldest_request);
+	say_oldest(p, t);
 	if (!p->in_flight.known && p->kick_wish == HEALTH_WISH_AHEAD)
 		say(t, "; avail_event says that all were seen");
 	else if (!p->in_flight.known)

@@ -12,13 +12,11 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "describe/describe.h"
-#include "inspect/chain_walk.h"
 #include "inspect/element.h"
 #include "inspect/outstanding.h"
-#include "inspect/vhost.h"
+#include "inspect/relayed_request.h"
 #include "inspect/virtio.h"
 #include "virtio/vdev.h"
-#include "virtio/vring.h"
 
 /* So often a look for a moment in which a relayed ring stands still. */
 #define STILL_TRIES 64
@@ -91,65 +89,19 @@ static void add_own(struct vq *vq, const struct loop *builtin, struct VirtqueueR
 
 /* --- somebody else's --- */
 
-static size_t peek_readable(const struct vq *vq, const struct walk_chain *chain, uint8_t *ret)
+static struct VirtqueueRequest *relayed_new(const struct vq *vq, const struct relayed_request *seen)
 {
-	size_t n = 0;
+	struct VirtqueueRequest *r = request_new(vq, seen->head);
 
-	for (size_t i = 0; i < chain->num && n < DESCRIBE_REQUEST_BYTES; i++) {
-		const struct walk_desc *d = &chain->descs[i];
-		size_t len = MIN((size_t)d->len, DESCRIBE_REQUEST_BYTES - n);
-
-		if (d->flags & VRING_DESC_F_WRITE)
-			break;
-		if (gmem_peek(vq->dev->mem, d->addr, ret + n, len) < 0)
-			break;
-		n += len;
-	}
-	return n;
-}
-
-static struct VirtqueueRequest *relayed_new(struct vq *vq, uint16_t head, bool certain)
-{
-	const struct walk_ring ring = {
-		.mem = vq->dev->mem,
-		.queue = vq->index,
-		.desc = vq->cfg.desc,
-		.num = vq->cfg.num,
-	};
-	struct VirtqueueRequest *r = request_new(vq, head);
-	_cleanup_(walk_chain_free) struct walk_chain chain = { 0 };
-	uint8_t bytes[DESCRIBE_REQUEST_BYTES];
-	struct err err = { 0 };
-
-	r->certain = certain;
+	r->certain = seen->certain;
 	r->source = VIRTQUEUE_REQUEST_SOURCE_MEMORY;
-	/* An indirect table may be somebody else's memory by now, if this is not in flight. */
-	if (walk_chain(&ring, head, certain, &chain, &err) < 0) {
-		r->problem = xstrdup(err.msg);
+	if (seen->problem.msg[0]) {
+		r->problem = xstrdup(seen->problem.msg);
 		return r;
 	}
-	if (!certain && chain.num && (chain.descs[0].flags & VRING_DESC_F_INDIRECT)) {
-		r->problem = xstrdup("not certain to be in flight: its table is not looked at");
-		return r;
-	}
-	for (size_t i = 0; i < chain.num; i++) {
-		if (chain.descs[i].flags & VRING_DESC_F_WRITE)
-			r->writable_bytes += chain.descs[i].len;
-		else
-			r->readable_bytes += chain.descs[i].len;
-	}
-	describe(vq, r, bytes, peek_readable(vq, &chain, bytes));
-	return r;
-}
-
-/* Of a packed ring a buffer id does not say where its descriptors lie. */
-static struct VirtqueueRequest *packed_new(const struct vq *vq, uint16_t head)
-{
-	struct VirtqueueRequest *r = request_new(vq, head);
-
-	r->source = VIRTQUEUE_REQUEST_SOURCE_MEMORY;
-	r->problem = xstrdup("marked in the in-flight region; where it lies in the packed ring is "
-			     "not known");
+	r->readable_bytes = seen->readable_bytes;
+	r->writable_bytes = seen->writable_bytes;
+	describe(vq, r, seen->bytes, seen->num_bytes);
 	return r;
 }
 
@@ -167,19 +119,24 @@ static struct VirtqueueRequest *unnamed_new(const struct vq *vq, uint32_t num)
 /* What the in-flight region marks; false where there is none. */
 static bool add_marked(struct vq *vq, struct VirtqueueRequestList *list)
 {
-	_cleanup_free_ uint16_t *heads = xnew_n(uint16_t, VQ_SIZE_MAX);
-	int num = inspect_vhost_heads(vq, heads, VQ_SIZE_MAX);
+	_cleanup_free_ struct vhost_mark *marks = NULL;
+	int num = inspect_vhost_marks(vq, &marks);
+	struct relayed_request seen;
 
-	for (int i = 0; i < MIN(num, VQ_SIZE_MAX); i++)
-		qapi_append_VirtqueueRequestList(list, vq_format(vq->dev)->packed
-							       ? packed_new(vq, heads[i])
-							       : relayed_new(vq, heads[i], true));
+	for (int i = 0; i < num; i++) {
+		if (vq_format(vq->dev)->packed)
+			relayed_request_recorded(vq, &marks[i], &seen);
+		else
+			relayed_request_read(vq, marks[i].head, true, &seen);
+		qapi_append_VirtqueueRequestList(list, relayed_new(vq, &seen));
+	}
 	return num >= 0;
 }
 
 static void add_relayed(struct vq *vq, struct VirtqueueRequestList *list)
 {
 	_cleanup_(outstanding_free) struct outstanding o = { 0 };
+	struct relayed_request seen;
 
 	if (add_marked(vq, list))
 		return;
@@ -189,8 +146,10 @@ static void add_relayed(struct vq *vq, struct VirtqueueRequestList *list)
 		return;
 	if (o.num_unnamed)
 		qapi_append_VirtqueueRequestList(list, unnamed_new(vq, o.num_unnamed));
-	for (size_t i = 0; i < o.num; i++)
-		qapi_append_VirtqueueRequestList(list, relayed_new(vq, o.heads[i], o.certain[i]));
+	for (size_t i = 0; i < o.num; i++) {
+		relayed_request_read(vq, o.heads[i], o.certain[i], &seen);
+		qapi_append_VirtqueueRequestList(list, relayed_new(vq, &seen));
+	}
 }
 
 /* Oldest first; of those whose age nobody knows the order of their making stands. */

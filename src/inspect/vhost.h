@@ -7,6 +7,7 @@
 #define INSPECT_VHOST_H
 
 #include "base/err.h"
+#include "inspect/chain_walk.h"
 #include "qapi/types.h"
 #include "qom/qom.h"
 #include "virtio/vdev.h"
@@ -31,11 +32,26 @@ void inspect_vhost_ring(const struct vq *vq, struct vhost_ring_now *ret);
  * make available for one. False where it does not ask like that.
  */
 bool inspect_vhost_event(const struct vq *vq, uint16_t *ret);
+/* A request that the in-flight region marks. */
+struct vhost_mark {
+	uint16_t head; /* packed: buffer id */
+	uint16_t entry; /* its first one in the region */
+	uint64_t counter; /* rises with each request, where the back-end keeps it */
+};
+
 /*
- * Heads (packed: buffer ids) that the in-flight region marks, @max at most. Returns how many it
- * marks; -1 where there is none, or it cannot be believed.
+ * What the in-flight region marks, by rising counter; the caller frees *ret. Returns how many; -1
+ * where there is no region, or it cannot be believed.
  */
+int inspect_vhost_marks(const struct vq *vq, struct vhost_mark **ret);
+/* The same, heads alone and @max at most. */
 int inspect_vhost_heads(const struct vq *vq, uint16_t *heads, unsigned int max);
+/*
+ * Packed: descriptor @i of the request as the back-end recorded it, for the ring's own may be
+ * overwritten. False behind the last, and where it cannot be read.
+ */
+bool inspect_vhost_recorded(
+	const struct vq *vq, const struct vhost_mark *mark, uint32_t i, struct walk_desc *ret);
 
 /* Is any ring started? */
 bool inspect_vhost_started(const struct vdev *dev);

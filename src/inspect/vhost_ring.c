@@ -262,49 +262,114 @@ void inspect_vhost_ring(const struct vq *vq, struct vhost_ring_now *ret)
 		as_said(vq, packed, ret);
 }
 
-static int packed_ids(const struct inflight_part *part, uint16_t *heads, unsigned int max)
+/* Oldest first; who keeps no counter leaves the order open. */
+static int by_counter(const void *a, const void *b)
+{
+	const struct vhost_mark *x = a, *y = b;
+
+	if (x->counter != y->counter)
+		return x->counter < y->counter ? -1 : 1;
+	return (x->head > y->head) - (x->head < y->head);
+}
+
+static bool peek_packed(
+	const struct inflight_part *part, uint32_t entry, struct inflight_packed_desc *ret)
+{
+	uint64_t at = part->offset + sizeof(struct inflight_packed) + entry * sizeof(*ret);
+
+	return entry < part->entries && gmem_peek(part->mem, at, ret, sizeof(*ret)) == 0;
+}
+
+static int packed_marks(const struct inflight_part *part, struct vhost_mark *marks)
 {
 	int n = 0;
 
 	for (uint32_t i = 0; i < part->entries; i++) {
 		struct inflight_packed_desc desc, last;
-		uint64_t at = part->offset + sizeof(struct inflight_packed);
 
-		if (gmem_peek(part->mem, at + i * sizeof(desc), &desc, sizeof(desc)) < 0)
+		if (!peek_packed(part, i, &desc))
 			return -1;
 		if (!desc.inflight)
 			continue;
-		if (le16_get(desc.last) >= part->entries ||
-			gmem_peek(part->mem, at + le16_get(desc.last) * sizeof(last), &last,
-				sizeof(last)) < 0)
+		if (!peek_packed(part, le16_get(desc.last), &last))
 			return -1;
-		if ((unsigned int)n < max)
-			heads[n] = le16_get(last.id);
-		n++;
+		marks[n++] = (struct vhost_mark){ le16_get(last.id), (uint16_t)i,
+			le64_get(desc.counter) };
 	}
+	return n;
+}
+
+static int split_marks(const struct vq *vq, const struct inflight_part *part, uint16_t used,
+	struct vhost_mark *ret)
+{
+	_cleanup_free_ bool *marks = xnew_n(bool, part->num);
+	uint32_t marked;
+	int n = 0;
+
+	if (!count_split(vq, used, marks, &marked))
+		return -1;
+	for (uint32_t i = 0; i < part->num; i++) {
+		struct inflight_split_desc desc;
+		uint64_t at = part->offset + sizeof(struct inflight_split) + i * sizeof(desc);
+
+		if (!marks[i])
+			continue;
+		if (gmem_peek(part->mem, at, &desc, sizeof(desc)) < 0)
+			return -1;
+		ret[n++] = (struct vhost_mark){ (uint16_t)i, (uint16_t)i, le64_get(desc.counter) };
+	}
+	return n;
+}
+
+int inspect_vhost_marks(const struct vq *vq, struct vhost_mark **ret)
+{
+	_cleanup_free_ struct vhost_mark *marks = NULL;
+	struct vhost_ring_now now;
+	struct inflight_part part;
+	int n;
+
+	*ret = NULL;
+	inspect_vhost_ring(vq, &now);
+	if (!now.knows_inuse || now.quiet || !region_part(vq, &part))
+		return -1;
+	marks = xnew_n(struct vhost_mark, part.entries);
+	n = vq_format(vq->dev)->packed ? packed_marks(&part, marks)
+				       : split_marks(vq, &part, now.used, marks);
+	if (n < 0)
+		return -1;
+	qsort(marks, (size_t)n, sizeof(marks[0]), by_counter);
+	*ret = take_ptr(marks);
 	return n;
 }
 
 int inspect_vhost_heads(const struct vq *vq, uint16_t *heads, unsigned int max)
 {
-	_cleanup_free_ bool *marks = NULL;
-	struct vhost_ring_now now;
-	struct inflight_part part;
-	uint32_t marked;
-	int n = 0;
+	_cleanup_free_ struct vhost_mark *marks = NULL;
+	int n = inspect_vhost_marks(vq, &marks);
 
-	inspect_vhost_ring(vq, &now);
-	if (!now.knows_inuse || now.quiet || !region_part(vq, &part))
-		return -1;
-	if (vq_format(vq->dev)->packed)
-		return packed_ids(&part, heads, max);
-	marks = xnew_n(bool, part.num);
-	if (!count_split(vq, now.used, marks, &marked))
-		return -1;
-	for (uint32_t i = 0; i < part.num; i++)
-		if (marks[i] && (unsigned int)n++ < max)
-			heads[n - 1] = (uint16_t)i;
+	for (int i = 0; i < n && (unsigned int)i < max; i++)
+		heads[i] = marks[i].head;
 	return n;
+}
+
+bool inspect_vhost_recorded(
+	const struct vq *vq, const struct vhost_mark *mark, uint32_t i, struct walk_desc *ret)
+{
+	struct inflight_packed_desc desc;
+	struct inflight_part part;
+	uint16_t at = mark->entry;
+
+	if (!vq_format(vq->dev)->packed || !region_part(vq, &part) ||
+		!peek_packed(&part, at, &desc) || i >= le16_get(desc.num))
+		return false;
+	while (i--) {
+		at = le16_get(desc.next);
+		if (!peek_packed(&part, at, &desc))
+			return false;
+	}
+	*ret = (struct walk_desc){ le64_get(desc.addr), le32_get(desc.len), le16_get(desc.flags),
+		le16_get(desc.id) };
+	return true;
 }
 
 static bool event_split(const struct vq *vq, uint16_t *ret)

@@ -4,6 +4,7 @@
 Every child carries a token in its environment, so that a descendant which left the process group
 is found too.
 """
+import contextlib
 import os
 import pathlib
 import re
@@ -239,3 +240,14 @@ def _command(pid):
         return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return "?"
+
+
+@contextlib.contextmanager
+def frozen(process):
+    """A child of ours that is stopped, all of its threads are."""
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        os.kill(process.pid, signal.SIGCONT)

@@ -4,7 +4,6 @@ or the wire, each ending with the verdict that would have told them at once. The
 name is its row in our collection; what happened stands in its first line. """
 import contextlib
 import os
-import signal
 import socket
 import struct
 import threading
@@ -12,7 +11,7 @@ import threading
 from lib.fake_backend import FakeBackend
 from lib.health import fast, health, verdict
 from lib.memory import Memory
-from lib.process import wait_until
+from lib.process import frozen, wait_until
 from lib.relay import relay
 from lib.ringside import Folder, serve
 from lib.slow_disk import slow_disk
@@ -431,17 +430,14 @@ def test_row_22_a_back_end_that_hangs(tmp_path):
             relayed(tmp_path, back.socket("disk0")) as (_, qmp, front):
         Blk(front).read(0, 512)
         done(front)
-        os.kill(back.process.pid, signal.SIGSTOP)
-        try:
+        with frozen(back.process):
             chain = add_read(front)
             front.queues[0].kick()
             found = verdict(qmp, "r0", 0, "kick-unread", "stuck")
-            assert "the back-end does not listen" in found["sentence"]
+            assert "the back-end does not listen; the oldest is head" in found["sentence"]
             front.send(Req.GET_FEATURES)
             assert verdict(qmp, "r0", 0, "message-unanswered")["evidence"]["message"] == \
                 "GET_FEATURES"
-        finally:
-            os.kill(back.process.pid, signal.SIGCONT)
         front.reply(Req.GET_FEATURES)
         front.queues[0].wait([chain])
         done(front)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Verdicts of queues that somebody else serves: what is outstanding is named, where memory or the
+in-flight region proves it, and a packed ring's place is known."""
+import pytest
+
+from lib.health import fast, verdict
+from lib.process import frozen, wait_until
+from lib.relay import R0, relay
+from lib.ringside import serve, tool
+from lib.slow_disk import slow_disk
+from lib.vhost_user import Front
+from lib.virtio import BLK_T_IN, Blk
+
+DISK = "/machine/peripheral/disk0/virtio-backend"
+RINGS = [("split", False, False), ("split, region", False, True), ("packed, region", True, True)]
+DEEP = 8
+
+
+def why(host, *arguments):
+    return tool("why", "--qmp", f"unix:{host.qmp_path}", *arguments)[0]
+
+
+@pytest.mark.parametrize("packed, inflight", [r[1:] for r in RINGS], ids=[r[0] for r in RINGS])
+def test_a_back_end_that_was_stopped(tmp_path, packed, inflight):
+    """Requests are out, some taken and one not: the verdict says which is the oldest."""
+    image, hold = tmp_path / "image", tmp_path / "hold"
+    image.write_bytes(bytes(1 << 20))
+    with serve(tmp_path, f"virtio-blk,id=disk0,filename={image},aio=threads,packed=on",
+               env=slow_disk(0, hold)) as back, back.qmp() as own, \
+            relay(tmp_path, "id=r0,type=virtio-blk", connect=back.socket("disk0")) as host, \
+            host.qmp() as qmp, \
+            Front(host.socket("r0"), packed=packed, inflight=inflight) as front:
+        blk = Blk(front)
+        blk.read(0, 512)
+        hold.touch()
+        started = [blk.start(BLK_T_IN, sector, length=512) for sector in range(10, 10 + DEEP)]
+
+        def settled():
+            """Those that stay, by the device's own word."""
+            stays = own.command("query-virtqueue-inflight", path=DISK)
+            again = own.command("query-virtqueue-inflight", path=DISK)
+            return [r["head"] for r in stays] == [r["head"] for r in again] and stays
+
+        wait_until(lambda: len(settled() or []) not in (0, DEEP), "some answered, some not")
+        with frozen(back.process):
+            started.append(blk.start(BLK_T_IN, 99, length=512))
+            fast(qmp)
+            found = verdict(qmp, "r0", 0, "kick-unread", "stuck")
+            listed = qmp.command("query-virtqueue-inflight", path=R0)
+            # They were made available by rising sector.
+            sectors = [next(f["value"] for f in r["fields"] if f["name"] == "sector")
+                       for r in listed]
+            evidence = found["evidence"]
+            assert sectors == sorted(sectors) and all(r["certain"] for r in listed)
+            assert evidence["oldest-head"] == listed[0]["head"] and "oldest-age-ns" not in evidence
+            assert evidence["oldest-request"] == f"read 512 bytes at sector {min(sectors)}"
+            assert evidence["oldest-request"] in why(host, "--no-wait", "r0")
+            if inflight:
+                assert evidence["in-flight"] == len(listed) and 99 not in sectors
+                assert evidence["waiting"] == (3 if packed else 1)
+            else:
+                assert evidence["outstanding"] == len(listed) and 99 in sectors
+        hold.unlink()
+        for request in started:
+            blk.finish(request)
+        front.queues[0].drain_calls()
+        found = verdict(qmp, "r0", 0, "idle", "ok")
+        assert "oldest-head" not in found["evidence"]
+
+
+@pytest.mark.parametrize("packed, inflight", [r[1:] for r in RINGS], ids=[r[0] for r in RINGS])
+def test_none_was_taken(tmp_path, packed, inflight):
+    """It was stopped before the first: that one is what is out the longest."""
+    with serve(tmp_path, "virtio-blk,id=disk0,size=1M,packed=on") as back, \
+            relay(tmp_path, "id=r0,type=virtio-blk", connect=back.socket("disk0")) as host, \
+            host.qmp() as qmp, \
+            Front(host.socket("r0"), packed=packed, inflight=inflight) as front:
+        blk = Blk(front)
+        blk.read(0, 512)
+        with frozen(back.process):
+            started = [blk.start(BLK_T_IN, sector, length=512) for sector in (7, 8)]
+            fast(qmp)
+            found = verdict(qmp, "r0", 0, "kick-unread", "stuck")
+            assert "read 512 bytes at sector 7" in found["sentence"]
+            assert "read 512 bytes at sector 7" in why(host, "--no-wait", "r0")
+            assert found["evidence"].get("in-flight", 0) == 0
+        for request in started:
+            blk.finish(request)
