@@ -12,9 +12,10 @@ import pytest
 
 from lib.look import queue_of, status_of
 from lib.process import Process, wait_until
-from lib.relay import R0, relay, transcript
+from lib.relay import R0, relay, remarkable, transcript
 from lib.relay_ends import Guest
 from lib.ringside import Folder, binary, serve
+from lib.testpmd import vhost_net, virtio_user
 from lib.vhost_user import PACKED_START, Front, Proto
 from lib.virtio import Blk
 
@@ -75,11 +76,15 @@ def image(tmp_path):
     return path
 
 
+BLK = ("--device", "blk", "--rw", "randrw", "--bs", "4k", "--verify")
+NET = ("--device", "net", "--rw", "write", "--bs", "512")
+
+
 @contextlib.contextmanager
-def load(host, *words):
+def load(host, *words, kind=BLK):
     """`ringside drive`, for longer than anybody lets it run, and its result."""
-    argv = [binary(), "drive", "--connect", host.socket("r0"), "--device", "blk", "--rw", "randrw",
-            "--bs", "4k", "--verify", "--json", *words]
+    argv = [binary(), "drive", "--connect", host.socket("r0"), "--seconds", 1000, "--json",
+            *kind, *words]
     process = Process([str(a) for a in argv])
     try:
         yield process
@@ -154,6 +159,60 @@ def test_daemon_with_one_request(tmp_path, image):
                 wait_for_progress(lambda: used(qmp), "requests with the next one")
             finish(process)
             assert "is stopped" not in host.process.text
+    finally:
+        back.end()
+
+
+class Switch:
+    """DPDK's net_vhost, which drops what it receives; it has no in-flight region either."""
+
+    def __init__(self, folder):
+        self.path = folder.path / "net0.sock"
+        self.process = vhost_net(self.path, "rxonly")
+
+    def again(self):
+        self.process.crash()
+        self.process.__exit__()
+        self.path.unlink()
+        self.process = vhost_net(self.path, "rxonly")
+
+    def received(self):
+        return self.process.packets()[0]
+
+    def end(self):
+        self.process.__exit__()
+
+
+@contextlib.contextmanager
+def one_packet(host):
+    with load(host, "--iodepth", 1, kind=NET) as process:
+        yield
+        finish(process)
+
+
+@contextlib.contextmanager
+def a_ring_full(host):
+    """DPDK's driver, with IN_ORDER: as many packets as the ring has room for."""
+    with virtio_user(host.socket("r0"), "txonly") as front:
+        yield
+        assert front.quit() == 0
+
+
+@pytest.mark.parametrize("driver", [one_packet, a_ring_full])
+def test_dpdk(tmp_path, driver):
+    """Packets go on with the next one, without a word to the driver."""
+    back = Switch(Folder())
+    try:
+        with relay(tmp_path, "id=r0,type=virtio-net,reconnect=on,outage-ms=60000",
+                   connect=back.path) as host, host.qmp() as qmp, driver(host):
+            wait_until(back.received, "packets")
+            connection = transcript(qmp)[-1]["connection"]
+            for _ in range(KILLS):
+                back.again()
+                wait_until(lambda: back.received() > 1000, "packets with the next one")
+            assert "is stopped" not in host.process.text
+            assert transcript(qmp)[-1]["connection"] == connection
+            assert remarkable(qmp) == {}
     finally:
         back.end()
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A back-end that lies, behind `ringside relay`: the front-end gets what it said, byte for byte, the
-findings say what is wrong with it, and the relay serves the next question, or the next front-end."""
+"""A back-end that lies, behind `ringside relay`: the front-end gets what it said, byte for byte,
+the findings say what is wrong with it, and the relay serves the next question, or front-end."""
 import contextlib
 import os
 import random
