@@ -8,6 +8,7 @@
 #include "devices/blk.h"
 #include "devices/net.h"
 #include "devices/rng.h"
+#include "devices/scsi.h"
 #include "devices/serial.h"
 #include "devices/vsock.h"
 
@@ -16,6 +17,7 @@ const struct vdev_class *const device_classes[] = {
 	&virtio_blk_class,
 	&virtio_net_class,
 	&virtio_rng_class,
+	&virtio_scsi_class,
 	&virtio_serial_class,
 	&virtio_vsock_class,
 	NULL,

@@ -154,3 +154,62 @@ class Net:
         self.front.request(2, [(gpa, 2 + len(data), False), (answer, room + 1, True)],
                            indirect=self.indirect)
         return memory.get_le(answer + room, 1), memory.read(answer, room)
+
+
+class Scsi:
+    """Commands on one request queue of a SCSI host: virtio 1.3, "SCSI Host Device"."""
+
+    def __init__(self, front, queue=2, *, indirect=False):
+        self.front, self.queue, self.indirect = front, queue, indirect
+
+    @staticmethod
+    def address(target, lun=0):
+        return struct.pack(">BBHI", 1, target, 0x4000 | lun, 0)
+
+    def start(self, cdb, *, target=0, lun=0, tag=1, data=b"", length=0, pieces=1):
+        """Queue a command and kick; returns what finish() takes."""
+        memory, queue = self.front.memory, self.front.queues[self.queue]
+        head = self.address(target, lun) + struct.pack("<QBBB32s", tag, 0, 0, 0, cdb) + data
+        room = 108 + length
+        source, answer = memory.put(head, 1), memory.put(b"\xee" * room, 1)
+        buffers = []
+        for gpa, size, writable in ((source, len(head), False), (answer, room, True)):
+            step = -(-size // pieces)
+            buffers += [(gpa + at, min(step, size - at), writable) for at in range(0, size, step)]
+        chain = queue.ring.add(buffers, indirect=self.indirect)
+        queue.kick()
+        return chain, answer, length
+
+    def finish(self, request, timeout=PATIENCE):
+        """Wait; the response, the sense key and code (0: good), the data that came."""
+        chain, answer, length = request
+        self.front.queues[self.queue].wait([chain], timeout)
+        sense_len, residual, _, status, response = struct.unpack(
+            "<IIHBB", self.front.memory.read(answer, 12))
+        sense = self.front.memory.read(answer + 12, 18)
+        assert sense_len == (18 if status == 2 else 0)
+        code = sense[2] << 16 | sense[12] << 8 | sense[13] if status == 2 else status
+        got = max(length - residual, 0)
+        return response, code, self.front.memory.read(answer + 108, got) if got else b""
+
+    def do(self, cdb, **how):
+        return self.finish(self.start(cdb, **how))
+
+    def settle(self, targets=(0,)):
+        """Take the unit attentions of a power-on."""
+        for target in targets:
+            assert self.do(b"\0", target=target)[:2] == (0, 0x62900)
+
+    def task(self, function, *, target=0, lun=0, tag=0):
+        """A task management function on the control queue, not waited for; (chain, answer)."""
+        memory, queue = self.front.memory, self.front.queues[0]
+        source = memory.put(struct.pack("<II", 0, function) + self.address(target, lun) +
+                            struct.pack("<Q", tag))
+        answer = memory.put(b"\xee")
+        chain = queue.ring.add([(source, 24, False), (answer, 1, True)], indirect=self.indirect)
+        queue.kick()
+        return chain, answer
+
+    def task_end(self, task):
+        self.front.queues[0].wait([task[0]], PATIENCE)
+        return self.front.memory.get_le(task[1], 1)

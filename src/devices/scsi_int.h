@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of virtio-scsi share. Units are made by realize() and constant from then on but
+ * for what is atomic. A request belongs to the loop of its queue.
+ */
+#ifndef DEVICES_SCSI_INT_H
+#define DEVICES_SCSI_INT_H
+
+#include <stdatomic.h>
+
+#include "backends/disk.h"
+#include "base/le.h"
+#include "devices/scsi.h"
+
+#define SCSI_QUEUE_CONTROL   0
+#define SCSI_QUEUE_EVENT     1
+#define SCSI_QUEUE_FIRST     2 /* of the request queues */
+#define SCSI_QUEUES_MAX	     256 /* request queues */
+#define SCSI_UNITS_MAX	     2
+#define SCSI_CDB_DEFAULT     32
+#define SCSI_CDB_MAX	     255 /* what a driver may set cdb_size to */
+#define SCSI_SENSE_DEFAULT   96
+#define SCSI_SENSE_MAX	     1024 /* and sense_size */
+#define SCSI_CDB_BYTES	     16 /* of a command block are looked at */
+#define SCSI_UNMAP_MAX	     32 /* descriptors in one UNMAP */
+#define SCSI_RANGE_BYTES_MAX (1ull << 31) /* unmapped, or written by WRITE SAME, at once */
+#define SCSI_SAME_BYTES	     65536 /* of a pattern that are written at once */
+#define SCSI_SERIAL_BYTES    36
+
+/* virtio 1.3, "SCSI Host Device", "Device Operation: Request Queues", "Control Queue" */
+#define VIRTIO_SCSI_S_OK		 0
+#define VIRTIO_SCSI_S_OVERRUN		 1
+#define VIRTIO_SCSI_S_BAD_TARGET	 3
+#define VIRTIO_SCSI_S_FAILURE		 9
+#define VIRTIO_SCSI_S_FUNCTION_SUCCEEDED 10
+#define VIRTIO_SCSI_S_FUNCTION_REJECTED	 11
+#define VIRTIO_SCSI_S_INCORRECT_LUN	 12
+
+/* SAM: status codes */
+#define SCSI_CHECK_CONDITION 0x02
+
+/* A sense key, an additional sense code and its qualifier (SPC, "Sense data"). */
+#define SCSI_SENSE(key, asc, ascq) ((uint32_t)(key) << 16 | (asc) << 8 | (ascq))
+#define SCSI_NO_SENSE		   SCSI_SENSE(0x0, 0x00, 0x00)
+#define SCSI_STOPPED		   SCSI_SENSE(0x2, 0x04, 0x02)
+#define SCSI_READ_ERROR		   SCSI_SENSE(0x3, 0x11, 0x00)
+#define SCSI_WRITE_ERROR	   SCSI_SENSE(0x3, 0x0c, 0x00)
+#define SCSI_BAD_LIST_LENGTH	   SCSI_SENSE(0x5, 0x1a, 0x00)
+#define SCSI_BAD_OPCODE		   SCSI_SENSE(0x5, 0x20, 0x00)
+#define SCSI_BAD_LBA		   SCSI_SENSE(0x5, 0x21, 0x00)
+#define SCSI_BAD_CDB_FIELD	   SCSI_SENSE(0x5, 0x24, 0x00)
+#define SCSI_NO_SUCH_LUN	   SCSI_SENSE(0x5, 0x25, 0x00)
+#define SCSI_BAD_LIST_FIELD	   SCSI_SENSE(0x5, 0x26, 0x00)
+#define SCSI_CANNOT_SAVE	   SCSI_SENSE(0x5, 0x39, 0x00)
+#define SCSI_POWERED_ON		   SCSI_SENSE(0x6, 0x29, 0x00)
+#define SCSI_WAS_RESET		   SCSI_SENSE(0x6, 0x29, 0x03)
+#define SCSI_NEXUS_LOST		   SCSI_SENSE(0x6, 0x29, 0x07)
+#define SCSI_WRITE_PROTECTED	   SCSI_SENSE(0x7, 0x27, 0x00)
+#define SCSI_NO_SPACE		   SCSI_SENSE(0x7, 0x27, 0x07)
+#define SCSI_DATA_LOST		   SCSI_SENSE(0xb, 0x4b, 0x00)
+
+enum scsi_kind {
+	SCSI_DISK = 1,
+	SCSI_CD = 2,
+};
+
+struct scsi_unit {
+	enum scsi_kind kind;
+	uint8_t target;
+	uint16_t lun;
+	struct disk *disk;
+	uint32_t block_bytes;
+	uint64_t num_blocks;
+	bool thin; /* UNMAP, and WRITE SAME that unmaps */
+	bool write_cache;
+	char serial[SCSI_SERIAL_BYTES + 1];
+	/* The sense data of a unit attention that the next command is told; 0: none. */
+	_Atomic uint32_t attention;
+	_Atomic bool stopped; /* by START STOP UNIT */
+};
+
+/* Where an address leads. */
+struct scsi_address {
+	bool target_there; /* it has units */
+	uint8_t target;
+	uint16_t lun;
+	struct scsi_unit *unit; /* NULL: no such unit */
+};
+
+struct scsi_range {
+	uint64_t lba;
+	uint32_t blocks;
+};
+
+/* One command in flight, at the place of its chain's slot. */
+struct scsi_req {
+	struct disk_req disk; /* first: done() gets its address */
+	struct scsi *scsi;
+	struct chain *chain;
+	struct vq *vq;
+	struct scsi_unit *unit; /* NULL: the target has no such unit */
+	uint8_t target;
+	uint16_t lun;
+	bool busy; /* held, and not answered */
+	uint64_t number; /* counts the queue's commands */
+	uint64_t tag; /* the driver's */
+	uint8_t cdb[SCSI_CDB_BYTES];
+
+	/* The response's header: whole pieces of the chain, and a part of the next. */
+	struct iovec *head, head_last;
+	int num_head;
+	uint64_t in_bytes, out_bytes; /* room for data to the driver; data from it */
+	uint64_t moved; /* bytes of either that are accounted for */
+	uint32_t sense;
+
+	/* UNMAP: what is left of its ranges. WRITE SAME: what is left of the one. */
+	struct scsi_range ranges[SCSI_UNMAP_MAX];
+	unsigned int num_ranges, at_range;
+	struct scsi_req *next_same; /* waits for the pattern's buffer */
+	struct iovec same_iov;
+};
+
+struct scsi_task;
+
+/* What a queue's loop owns. */
+struct scsi_queue {
+	struct disk_chan *chans[SCSI_UNITS_MAX]; /* one for each loop and unit */
+	struct scsi_req *reqs; /* NULL: it does not run */
+	uint32_t num_reqs;
+	uint64_t num_commands;
+	uint8_t *same; /* the pattern of the WRITE SAME at hand; made at the first one */
+	struct scsi_req *same_owner, *same_first, **same_last;
+	struct scsi *scsi;
+	unsigned int index;
+	struct scsi_task *tasks; /* functions that wait for commands of this queue */
+	struct loop_work check; /* looks at them, behind the answers that are on their way */
+};
+
+struct scsi {
+	struct vdev dev;
+	char *filename, *serial, *cdrom;
+	int aio;
+	bool read_only, direct, locking, discard, write_cache;
+	uint32_t num_queues, logical_block_size;
+	uint64_t size;
+	_Atomic uint32_t sense_size, cdb_size; /* as the driver set them */
+	struct scsi_unit units[SCSI_UNITS_MAX];
+	unsigned int num_units;
+	struct scsi_queue *queues; /* all, the control queue first */
+	struct scsi_task *task_slots; /* the control queue's, one a chain */
+	struct log_limit log;
+};
+
+static inline struct scsi *scsi_of(struct vdev *dev)
+{
+	return container_of(dev, struct scsi, dev);
+}
+
+/* --- scsi.c --- */
+
+/* The eight bytes that name a unit. */
+void scsi_find(struct scsi *scsi, const uint8_t *lun, struct scsi_address *ret);
+/* Answers: a response and a status of this command, with req->sense where there is one. */
+enum serve_verdict scsi_respond(struct scsi_req *req, uint8_t response);
+/* The same: a CHECK CONDITION with this sense data. */
+enum serve_verdict scsi_fail(struct scsi_req *req, uint32_t sense);
+/* Answers GOOD. */
+enum serve_verdict scsi_good(struct scsi_req *req);
+/*
+ * Answers with data: @len bytes, of which the driver asked for @asked. OVERRUN where there is no
+ * room for what was asked for.
+ */
+enum serve_verdict scsi_reply(struct scsi_req *req, const void *data, size_t len, size_t asked);
+/* A command that was held is answered: it goes back. */
+void scsi_complete(struct scsi_req *req);
+
+/* --- scsi_cdb.c --- */
+
+enum serve_verdict scsi_execute(struct scsi_req *req);
+
+/* --- scsi_inquiry.c --- */
+
+enum serve_verdict scsi_inquiry(struct scsi_req *req);
+enum serve_verdict scsi_report_luns(struct scsi_req *req);
+
+/* --- scsi_data.c --- */
+
+enum serve_verdict scsi_read(struct scsi_req *req);
+enum serve_verdict scsi_write(struct scsi_req *req);
+enum serve_verdict scsi_synchronize_cache(struct scsi_req *req);
+/* Whatever was written becomes stable, then GOOD. */
+enum serve_verdict scsi_flush(struct scsi_req *req);
+/* What the host's -errno is to the driver. */
+uint32_t scsi_sense_of(int result, bool writing);
+/* The way of the queue's loop to the unit's disk. */
+struct disk_chan *scsi_chan(struct scsi_req *req);
+
+/* --- scsi_range.c --- */
+
+enum serve_verdict scsi_unmap(struct scsi_req *req);
+enum serve_verdict scsi_write_same(struct scsi_req *req);
+
+/* --- scsi_mode.c --- */
+
+enum serve_verdict scsi_mode_sense(struct scsi_req *req);
+
+/* --- scsi_cd.c --- */
+
+enum serve_verdict scsi_read_toc(struct scsi_req *req);
+enum serve_verdict scsi_get_configuration(struct scsi_req *req);
+enum serve_verdict scsi_event_status(struct scsi_req *req);
+
+/* --- scsi_task.c --- */
+
+enum serve_verdict scsi_control(struct scsi *scsi, struct vq *vq, struct chain *c);
+int scsi_control_start(struct scsi *scsi, struct vq *vq);
+void scsi_control_stop(struct scsi *scsi);
+/* A request queue begins to exist, its loop stops serving it, one of its commands was answered. */
+void scsi_tasks_init(struct scsi_queue *q);
+void scsi_tasks_stop(struct scsi_queue *q);
+void scsi_tasks_answered(struct scsi_queue *q);
+
+#endif

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""virtio-scsi as a driver sees it: virtio 1.3, "SCSI Host Device"."""
+import json
+import random
+import struct
+
+import pytest
+
+from lib.ringside import Folder
+from lib.slow_disk import slow_disk
+from lib.virtio import Scsi
+
+MIB = 1 << 20
+ABORT_TASK_SET, I_T_NEXUS_RESET, UNIT_RESET, QUERY_TASK, QUERY_TASK_SET = 1, 4, 5, 6, 7
+COMPLETE, SUCCEEDED = 0, 10
+
+
+@pytest.fixture
+def images(tmp_path):
+    """(disk, cd)"""
+    disk, cd = tmp_path / "disk", tmp_path / "cd"
+    disk.write_bytes(random.Random(5).randbytes(MIB))
+    cd.write_bytes(random.Random(6).randbytes(64 << 10))
+    return disk, cd
+
+
+def device(images, more=""):
+    return f"virtio-scsi,id=s,filename={images[0]},cdrom={images[1]}{more}"
+
+
+def read10(lba, blocks):
+    return struct.pack(">BBIBHB", 0x28, 0, lba, 0, blocks, 0)
+
+
+def write16(lba, blocks):
+    return struct.pack(">BBQIBB", 0x8a, 0, lba, blocks, 0, 0)
+
+
+def test_data(start, way, images):
+    """Random reads and writes of all sizes on all queues, several in flight at once."""
+    disk, cd = images
+    expected = bytearray(disk.read_bytes())
+    host = start(device(images, ",num_queues=3"))
+    order = random.Random(str(way))
+    with way.connect(host.socket("s"), queues=5) as front:
+        queues = [Scsi(front, n, indirect=way.indirect) for n in (2, 3, 4)]
+        queues[0].settle((0, 1))
+        for _ in range(30):
+            flying = []
+            # What flies together does not overlap: a stripe each.
+            for stripe in order.sample(range(16), 4):
+                blocks = order.choice([1, 2, 7, 8, 64, 127, 128])
+                lba = stripe * 128 + order.randrange(129 - blocks)
+                there, queue = slice(lba * 512, (lba + blocks) * 512), order.choice(queues)
+                pieces = order.choice([1, 2, 7])
+                if order.random() < .5:
+                    expected[there] = order.randbytes(blocks * 512)
+                    flying.append((queue, queue.start(write16(lba, blocks), pieces=pieces,
+                                                      data=bytes(expected[there])), None))
+                else:
+                    flying.append((queue, queue.start(read10(lba, blocks), pieces=pieces,
+                                                      length=blocks * 512), there))
+            order.shuffle(flying)
+            for queue, request, there in flying:
+                response, code, data = queue.finish(request)
+                assert (response, code) == (0, 0)
+                assert there is None or data == expected[there]
+            lba = order.randrange(31)
+            assert queues[1].do(read10(lba, 2), target=1, length=4096)[2] == \
+                cd.read_bytes()[lba * 2048:(lba + 2) * 2048]
+        assert queues[0].do(b"\x35")[:2] == (0, 0)
+    assert disk.read_bytes() == bytes(expected)
+
+
+def test_ranges_change_what_they_name(start, way, images):
+    disk, _ = images
+    expected = bytearray(disk.read_bytes())
+    host = start(device(images))
+    with way.connect(host.socket("s"), queues=3) as front:
+        scsi = Scsi(front, indirect=way.indirect)
+        scsi.settle()
+        for lba, blocks, pattern in ((8, 16, b"\0"), (100, 3, b"a"), (2047, 1, b"b")):
+            cdb = struct.pack(">BBQIBB", 0x93, 0, lba, blocks, 0, 0)
+            assert scsi.do(cdb, data=pattern * 512)[:2] == (0, 0)
+            expected[lba * 512:(lba + blocks) * 512] = pattern * 512 * blocks
+        ranges = struct.pack(">QII", 512, 64, 0)
+        unmap = struct.pack(">HHI", len(ranges) + 6, len(ranges), 0) + ranges
+        assert scsi.do(struct.pack(">BB5xHB", 0x42, 0, len(unmap), 0), data=unmap)[:2] == (0, 0)
+        for lba in range(0, 2048, 64):
+            if lba != 512:
+                assert scsi.do(read10(lba, 64), length=32768)[2] == \
+                    expected[lba * 512:(lba + 64) * 512]
+
+
+def test_configuration(start, way, images):
+    host = start(device(images, ",num_queues=4"))
+    with way.connect(host.socket("s"), queues=6) as front:
+        space = front.get_config(0, 36)
+        queues, seg_max, sectors, per_lun, info, sense, cdb, channel, target, lun = \
+            struct.unpack("<IIIIIIIHHI", space)
+        assert (queues, info, sense, cdb, channel) == (4, 16, 96, 32, 0)
+        assert 1 <= seg_max <= 126 and sectors and per_lun and target >= 1 and lun < 1 << 14
+        # No data both ways, no event, no protection information.
+        assert not front.features & 15
+        front.set_config(24, struct.pack("<I", 16))
+        assert front.get_config(24, 4) == struct.pack("<I", 16)
+        front.set_config(0, struct.pack("<I", 99))
+        assert front.get_config(0, 4) == space[:4]
+    with way.connect(host.socket("s"), queues=6) as front:
+        assert front.get_config(0, 36) == space
+
+
+def test_refusals(start, way, images):
+    """Another unit, another target, a place that is not there; and it goes on."""
+    host = start(device(images))
+    with way.connect(host.socket("s"), queues=3) as front:
+        scsi = Scsi(front, indirect=way.indirect)
+        scsi.settle()
+        for how, expected in (({"target": 9}, (3, 0)), ({"lun": 1}, (0, 0x52500)),
+                              ({"target": 255, "lun": 16383}, (3, 0))):
+            assert scsi.do(b"\0", **how)[:2] == expected
+        for lba in (2048, (1 << 32) - 1):
+            assert scsi.do(read10(lba, 1), length=512)[:2] == (0, 0x52100)
+        assert scsi.do(write16((1 << 64) - 1, 2), data=bytes(1024))[:2] == (0, 0x52100)
+        assert scsi.do(read10(0, 2), length=1023)[0] == 1
+        assert scsi.do(read10(0, 1), length=512)[:2] == (0, 0)
+    assert not host.qmp().command("x-query-virtio-status",
+                                  path="/machine/peripheral/s/virtio-backend")["broken"]
+
+
+@pytest.mark.parametrize("loops", ["one", "two"])
+def test_functions_wait_for_commands(start, way, images, tmp_path, loops):
+    """Once a function is answered, the answers of all that it names lie in the rings."""
+    hold, folder = tmp_path / "hold", Folder()
+    spec = {"driver": "virtio-scsi", "id": "s", "filename": str(images[0]), "aio": "threads",
+            "num_queues": 2, "cdrom": str(images[1]), "listen": str(folder.path / "s")}
+    arguments = []
+    if loops == "two":
+        arguments = ["--object", "iothread,id=a", "--object", "iothread,id=b"]
+        spec["iothread-vq-mapping"] = [{"iothread": "a"}, {"iothread": "b"}]
+    start(json.dumps(spec), arguments=arguments, env=slow_disk(100, hold))
+    with way.connect(folder.path / "s", queues=4) as front:
+        queues = [Scsi(front, n, indirect=way.indirect) for n in (2, 3)]
+        queues[0].settle((0, 1))
+        for function in (ABORT_TASK_SET, I_T_NEXUS_RESET, UNIT_RESET):
+            hold.touch()
+            flying = [(queue, queue.start(read10(n * 8, 8), tag=n, length=4096))
+                      for n in range(16) for queue in queues]
+            # None of the other target's.
+            assert queues[0].task_end(queues[0].task(function, target=1)) == COMPLETE
+            waiting = queues[0].task(function)
+            asked = queues[0].task(QUERY_TASK_SET)
+            answer = queues[0].task_end(asked)
+            # Held ones do not move, and neither does what waits for them.
+            assert answer == SUCCEEDED and waiting[0] not in front.queues[0].done
+            hold.unlink()
+            assert queues[0].task_end(waiting) == COMPLETE
+            used = [front.queues[queue.queue].ring.num_used() for queue in queues]
+            for queue, request in flying:
+                assert queue.finish(request)[:2] == (0, 0)
+            assert used == [front.queues[queue.queue].ring.num_used() for queue in queues]
+            if function != ABORT_TASK_SET:
+                for target in (0, 1):
+                    assert queues[1].do(b"\0", target=target)[1] in (0x62903, 0x62907)
+            assert queues[0].task_end(queues[0].task(QUERY_TASK_SET)) == COMPLETE
+        assert queues[0].task_end(queues[0].task(QUERY_TASK, tag=3)) == COMPLETE
+    folder.remove()

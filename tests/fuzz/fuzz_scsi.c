@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Commands to virtio-scsi, and functions on its control queue: the input is a list of chains, their
+ * contents and how they are cut. What the guest gave no room for is never written, every command
+ * that has room for an answer gets one that makes sense, and the image keeps its size.
+ */
+#include "tests/fuzz/device.h"
+
+#include "base/be.h"
+#include "devices/scsi.h"
+
+#define IMAGE_BYTES 0x8000
+#define HEAD	    51u
+#define ANSWER	    108u
+
+enum { CONTROL, EVENT, REQUEST };
+
+/* Mostly commands that are known, with small numbers or extremes in them. */
+static void make_command(struct guest *g, struct bytes *in)
+{
+	static const uint8_t opcodes[] = { 0x00, 0x03, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x1e,
+		0x25, 0x28, 0x2a, 0x35, 0x41, 0x42, 0x43, 0x46, 0x4a, 0x5a, 0x88, 0x8a, 0x91, 0x93,
+		0x9e, 0xa0, 0xa8, 0xaa, 0x55 };
+	uint8_t *p = g->ram + DEVICE_IN;
+	uint8_t how = take8(in), opcode = take8(in), i;
+
+	memset(p, 0, HEAD + 64);
+	p[0] = 1;
+	p[1] = how & 1;
+	p[2] = how & 2 ? 0x40 : 0;
+	p[3] = (how & 12) == 12;
+	p[19] = how & 0x40 ? opcode : opcodes[opcode % ARRAY_SIZE(opcodes)];
+	/* As many bytes of the block as the input says; the rest stays zero. */
+	for (i = take8(in) % 16; i--;) {
+		uint8_t at = take8(in);
+
+		p[20 + at % 15] = at & 0x80 ? 0xff : take8(in);
+	}
+	/* An UNMAP's list, or a pattern. */
+	if (how & 0x10) {
+		be16_write(p + HEAD + 2, take16(in));
+		be64_write(p + HEAD + 8, take8(in));
+		be32_write(p + HEAD + 16, take8(in));
+		be64_write(p + HEAD + 24, how & 0x20 ? UINT64_MAX : take8(in));
+		be32_write(p + HEAD + 32, take8(in));
+	} else if (how & 0x20) {
+		take_bytes(in, p, HEAD);
+	}
+}
+
+/* Lengths around what such a command needs. */
+static void take_lengths(struct device_request *req, struct bytes *in)
+{
+	uint8_t how = take8(in);
+
+	device_take_request(req, in);
+	if (how & 1)
+		req->in += HEAD;
+	if (how & 2)
+		req->out += ANSWER;
+	if (how & 4)
+		req->in = HEAD;
+	if (how & 8)
+		req->out = ANSWER;
+	req->in %= DEVICE_LEN_MAX;
+	req->out %= DEVICE_LEN_MAX;
+}
+
+static void check_answer(struct guest *g, const struct device_request *req, uint32_t used)
+{
+	const uint8_t *p = g->ram + DEVICE_OUT;
+
+	FUZZ_CHECK(used <= req->out);
+	if (req->out < ANSWER) {
+		FUZZ_CHECK(used == 0);
+		return;
+	}
+	FUZZ_CHECK(used >= ANSWER);
+	FUZZ_CHECK(le32_read(p) == (p[10] == 2 ? 18u : 0u));
+	FUZZ_CHECK(p[10] == 0 || (p[10] == 2 && p[11] == 0 && p[12] == 0x70));
+	FUZZ_CHECK(p[11] == 0 || p[11] == 1 || p[11] == 3 || p[11] == 9);
+	FUZZ_CHECK(le32_read(p + 4) <= req->in + req->out);
+}
+
+static void do_command(struct guest *g, struct bytes *in)
+{
+	struct device_request req;
+
+	make_command(g, in);
+	take_lengths(&req, in);
+	device_offer(g, REQUEST, &req);
+	FUZZ_CHECK(device_wait(g, REQUEST));
+	check_answer(g, &req, device_used_len(g, REQUEST));
+	device_check_room(g, &req);
+}
+
+static void do_function(struct guest *g, struct bytes *in)
+{
+	struct device_request req;
+	uint8_t *p = g->ram + DEVICE_IN;
+
+	memset(p, 0, 64);
+	p[0] = take8(in) & 3;
+	p[4] = take8(in) & 15;
+	p[p[0] ? 4 : 8] = 1;
+	p[p[0] ? 5 : 9] = take8(in) & 3;
+	device_take_request(&req, in);
+	device_offer(g, CONTROL, &req);
+	FUZZ_CHECK(device_wait(g, CONTROL));
+	FUZZ_CHECK(device_used_len(g, CONTROL) <= MIN(req.out, 5u));
+	device_check_room(g, &req);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static int image = -1, cd = -1;
+	struct bytes in = { data, size };
+	uint8_t options = take8(&in);
+	char text[256];
+	struct guest g;
+
+	if (image < 0) {
+		image = memfd_create("image", 0);
+		cd = memfd_create("cd", 0);
+		FUZZ_CHECK(ftruncate(cd, IMAGE_BYTES) == 0);
+	}
+	/* The same for every input, so that one says the same again. */
+	FUZZ_CHECK(ftruncate(image, 0) == 0 && ftruncate(image, IMAGE_BYTES) == 0);
+	snprintf(text, sizeof(text),
+		"{\"filename\":\"fd=%d\",\"cdrom\":\"fd=%d\",\"aio\":\"threads\",\"serial\":\"f\","
+		"\"read-only\":%s,\"discard\":%s,\"logical_block_size\":%u}",
+		image, cd, options & 1 ? "true" : "false", options & 2 ? "false" : "true",
+		options & 4 ? 4096 : 512);
+	guest_new(&g, &virtio_scsi_class, text);
+	for (unsigned int i = 0; i < 3; i++)
+		guest_queue(&g, i, DEVICE_RING, 0);
+	guest_run(&g, 0);
+	while (in.left) {
+		if (take8(&in) & 0xc0)
+			do_command(&g, &in);
+		else
+			do_function(&g, &in);
+	}
+	FUZZ_CHECK(!g.dev->broken);
+	FUZZ_CHECK(lseek(image, 0, SEEK_END) == IMAGE_BYTES);
+	guest_free(&g);
+	return 0;
+}

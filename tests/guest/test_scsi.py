@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""virtio-scsi with a real driver: user-mode Linux."""
+from lib.guest_scsi import FIND, MIB, SCSI, check_disk, md5, scsi_host, sum_of
+from lib.guest_uml import GuestUml
+
+
+def test_uml(tmp_path):
+    """Every byte on both, writes, unmapped blocks given back, and what the driver made of us."""
+    with scsi_host(tmp_path) as (served, disk, cd), \
+            GuestUml(tmp_path / "guest", [(served.socket("s0"), SCSI)]) as guest:
+        guest.check(FIND)
+        check_disk(guest, disk, cd)
+        assert guest.check("cat /sys/block/sda/queue/discard_max_bytes") != "0"
+        assert guest.check("cat /sys/class/scsi_disk/*/provisioning_mode") == "unmap"
+        assert guest.check("cat /sys/class/scsi_disk/*/cache_type") == "write back"
+        before = disk.stat().st_blocks
+        guest.check("blkdiscard -o 4194304 -l 8388608 /dev/sda")
+        assert disk.stat().st_blocks <= before - 8388608 // 512
+        # WRITE SAME, as the driver asks where nothing needs to be freed.
+        guest.check("blkdiscard -z -o 1048576 -l 1048576 /dev/sda || "
+                    "dd if=/dev/zero of=/dev/sda bs=1M seek=1 count=1 oflag=direct")
+        assert not any(disk.read_bytes()[MIB:2 * MIB])
+        assert sum_of(guest, "sda") == md5(disk)
+        # Nothing that the driver sent at us was an error that it had to hear of.
+        assert "I/O error" not in guest.check("dmesg | grep -v sr0 | tail -100")
+        assert guest.poweroff() == 0
