@@ -15,7 +15,7 @@ from lib.guest_qemu import GuestQemu, vhost_user_blk, vhost_user_rng
 from lib.guest_uml import GuestUml
 from lib.look import status_of
 from lib.process import Process, wait_until, wakeups
-from lib.relay import UNWATCHED, relay, transcript
+from lib.relay import UNWATCHED, relay, remarkable, transcript
 from lib.ringside import binary, serve, tool
 from lib.virtio import BLK, CONSOLE
 
@@ -209,5 +209,31 @@ def test_our_disk_under_user_mode_linux(tmp_path, image, packed):
                 guest.start("reboot -f")
                 guest.wait_ready()
             use(guest, image)
+            assert guest.poweroff() == 0
+        gone(host)
+
+
+def test_our_disk_under_qemu_packed(tmp_path, image):
+    """Both queues are packed, and a reset by the driver gives packed rings again."""
+    with our_disk(tmp_path, image) as path, \
+            relay(tmp_path, "id=r0,type=virtio-blk", connect=path,
+                  arguments=UNWATCHED) as host, host.qmp() as qmp:
+        with GuestQemu(tmp_path / "guest",
+                       vhost_user_blk(host.socket("r0"), num_queues=2, packed="on"),
+                       smp=2) as guest:
+            use(guest, image)
+            all_five(qmp, "r0", range(2))
+            assert has(status_of(qmp, "r0"), "VIRTIO_F_RING_PACKED")
+            with_qemu(qmp, guest.qmp, "r0", range(2))
+            said, woken = transcript(qmp)[-1]["serial"], wakeups(host.process.pid)
+            use(guest, image)
+            assert wakeups(host.process.pid) == woken
+            assert transcript(qmp)[-1]["serial"] == said
+            guest.check("cd /sys/bus/virtio/drivers/virtio_blk && d=$(ls -d virtio*) && "
+                        "echo $d >unbind && echo $d >bind")
+            use(guest, image)
+            all_five(qmp, "r0", range(2))
+            assert has(status_of(qmp, "r0"), "VIRTIO_F_RING_PACKED")
+            assert remarkable(qmp) == {}
             assert guest.poweroff() == 0
         gone(host)
