@@ -39,11 +39,12 @@ def test_unplug_under_load(tmp_path, host):
     with GuestUml(tmp_path / "guest", [(served.socket("s0"), SCSI)]) as guest, \
             served.qmp() as qmp:
         guest.check(FIND)
-        number = guest.start("n=0; while echo block $n | dd of=/dev/sda bs=512 count=1 conv=sync "
+        number = guest.start("n=0; echo 0 >/tmp/done; "
+                             "while echo block $n | dd of=/dev/sda bs=512 count=1 conv=sync "
                              "seek=$n oflag=direct 2>/dev/null; do n=$((n + 1)); "
-                             "echo $n >/tmp/done; done &")
+                             "echo $n >/tmp/new; mv /tmp/new /tmp/done; done &")
         guest.finish(number)
-        wait_until(lambda: int(guest.run("cat /tmp/done")[1] or 0) > 20, "writes")
+        wait_until(lambda: int(guest.check("cat /tmp/done")) > 20, "writes")
         qmp.command("device_del", id="s0")
         qmp.event("DEVICE_DELETED")
         done = int(guest.check("cat /tmp/done"))
