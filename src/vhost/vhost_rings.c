@@ -127,7 +127,7 @@ static void post_start(struct vhost_dev *vd, struct vq *vq)
 	copy_fd(vq->err_fd, &job->vring.err, &ok);
 	begin_looks(vd, vq);
 	if (ok) {
-		/* Until the answer it may be served already, or not: where it stands nobody knows. */
+		/* Until the answer it may be served, or not: where it stands nobody knows. */
 		vd->ring_views[vq->index].has_base = false;
 		vhost_job_post(job);
 		return;
