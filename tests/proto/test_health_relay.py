@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Verdicts of queues that somebody else serves: what is outstanding is named, where memory or the
 in-flight region proves it, and a packed ring's place is known."""
+import signal
+
 import pytest
 
-from lib.health import fast, verdict
+from lib.fake_backend import FakeBackend
+from lib.health import fast, health, verdict
 from lib.process import frozen, wait_until
 from lib.relay import R0, relay
 from lib.ringside import serve, tool
 from lib.slow_disk import slow_disk
-from lib.vhost_user import Front
+from lib.vhost_user import F_EVENT_IDX, Front
 from lib.virtio import BLK_T_IN, Blk
 
 DISK = "/machine/peripheral/disk0/virtio-backend"
@@ -86,3 +89,56 @@ def test_none_was_taken(tmp_path, packed, inflight):
             assert found["evidence"].get("in-flight", 0) == 0
         for request in started:
             blk.finish(request)
+
+
+@pytest.mark.parametrize("packed, inflight", [r[1:] for r in RINGS], ids=[r[0] for r in RINGS])
+def test_an_outage(tmp_path, packed, inflight):
+    """The relay dials again: the front-end was not hung up on, and its requests wait."""
+    disk = "virtio-blk,id=disk0,size=1M,packed=on"
+    back = serve(tmp_path, disk)
+    try:
+        with relay(tmp_path, "id=r0,type=virtio-blk,reconnect=on",
+                   connect=back.socket("disk0")) as host, host.qmp() as qmp, \
+                Front(host.socket("r0"), packed=packed, inflight=inflight) as front:
+            blk = Blk(front)
+            blk.read(0, 512)
+            back.process.signal(signal.SIGKILL)
+            back.crash()
+            fast(qmp)
+            found = verdict(qmp, "r0", 0, "back-end-gone", "stuck")
+            assert found["sentence"].startswith("the back-end ended the connection ")
+            request = blk.start(BLK_T_IN, 5, length=512)
+            waits = wait_until(lambda: "waiting: " in health(qmp, "r0", 0)["sentence"] and
+                               health(qmp, "r0", 0), "the request to be seen")
+            assert waits["verdict"] == "back-end-gone"
+            assert "; it is dialled again, and the front-end waits; waiting: " in waits["sentence"]
+            assert "hung up on" not in waits["sentence"] and "start the back-end" in waits["advice"]
+            assert "read 512 bytes at sector 5" in waits["sentence"]
+            back = serve(tmp_path, disk, folder=back.folder)
+            blk.finish(request)
+            front.queues[0].drain_calls()
+            verdict(qmp, "r0", 0, "idle", "ok")
+        back.stop()
+    finally:
+        back.destroy()
+
+
+class Sleeper(FakeBackend):
+    """Says that it polls, and does not."""
+
+    def work(self, ring):
+        view, at = self.user(ring.used)
+        view[at] = 1  # NO_NOTIFY
+
+
+def test_not_looking(tmp_path):
+    """No kick is wanted and none is sent: who said so has to look, and does not."""
+    with Sleeper() as back, relay(tmp_path, "id=r0,type=virtio-blk", connect=back.path) as host, \
+            host.qmp() as qmp, Front(host.socket("r0"), features=~F_EVENT_IDX) as front:
+        wait_until(lambda: not front.queues[0].ring.needs_kick(), "kicks to be off")
+        Blk(front).start(BLK_T_IN, 3, length=512)
+        fast(qmp)
+        found = verdict(qmp, "r0", 0, "not-looking", "stuck")
+        assert "the back-end asked for no kicks" in found["sentence"]
+        assert "read 512 bytes at sector 3" in found["sentence"]
+        assert not found["evidence"]["kicks-wanted"] and not found["evidence"]["kicks-unread"]
