@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""query-virtqueue-inflight and query-virtqueue-trace beside disks: what somebody else's back-end was
-asked, what a dry source has taken, and what a killed device's successor takes again."""
+"""query-virtqueue-inflight and query-virtqueue-trace beside disks: what somebody else's back-end
+was asked, what a dry source has taken, and what a killed device's successor takes again."""
 import os
 import signal
 import socket
@@ -120,8 +120,8 @@ def test_a_console_has_taken_nothing(tmp_path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder.path / "c"))
         listener.listen(1)
-        with serve(tmp_path, f"virtio-serial,id=con0,chardev=connect:{folder.path / 'c'}") as host, \
-                host.qmp() as qmp, listener.accept()[0] as reader, \
+        console = f"virtio-serial,id=con0,chardev=connect:{folder.path / 'c'}"
+        with serve(tmp_path, console) as host, host.qmp() as qmp, listener.accept()[0] as reader, \
                 Front(host.socket("con0"), queues=2) as front:
             fast(qmp)
             front.queues[0].ring.add([(front.memory.alloc(64), 64, True)])
