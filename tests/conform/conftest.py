@@ -8,7 +8,7 @@ import json
 import pytest
 
 from lib.memory import Memory
-from lib.ringside import serve
+from lib.ringside import PARTS, serve
 from lib.vhost_user import F_EVENT_IDX, F_INDIRECT, Front
 
 
@@ -60,6 +60,8 @@ def offer_packed(device):
     """A --device, in either of its forms, that offers packed rings."""
     if device.startswith("{"):
         return json.dumps({**json.loads(device), "packed": True})
+    if device.startswith(PARTS):
+        return device
     return device + ",packed=on"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lib.process import PATIENCE, wait_until
 from lib.ringside import Folder
-from lib.virtio import Console
+from lib.virtio import Console, PortControl
 
 
 @pytest.fixture
@@ -152,3 +152,88 @@ def test_bytes_wait_for_buffers(console, way):
         assert front.request(1, [(front.memory.alloc(1), 0, False)]).len == 0
         peer.sendall(b"ab")
         wait_until(lambda: front.request(0, [(gpa, 4, True)]).len, "two bytes")
+
+
+def test_ports(start, way, tmp_path):
+    """A console and a named port: both are found by their messages, and carry their own bytes."""
+    paths = [tmp_path / "con", tmp_path / "org"]
+    host = start("virtio-serial,id=s,max_ports=3",
+                 f"virtconsole,id=c,chardev=unix:{paths[0]}",
+                 f"virtserialport,bus=s.0,nr=2,id=p,name=org.x,chardev=unix:{paths[1]}")
+    with way.connect(host.socket("s"), queues=8) as front:
+        assert front.get_queue_num() == 8
+        assert struct.unpack("<HHI", front.get_config(0, 8)) == (0, 0, 3)
+        control, c = PortControl(front), PortControl
+        control.say(0, c.READY)
+        assert [control.hear() for _ in range(2)] == [(0, c.ADD, 1, b""), (2, c.ADD, 1, b"")]
+        control.say(0, c.PORT_READY)
+        assert control.hear() == (0, c.CONSOLE_PORT, 1, b"")
+        assert control.hear() == (0, c.PORT_OPEN, 1, b"")
+        control.say(2, c.PORT_READY)
+        assert control.hear(5) == (2, c.PORT_NAME, 1, b"org.x")
+        ports = [Console(front), Console(front, queue=6)]
+        with host.qmp() as qmp:
+            for port, path, number, name in zip(ports, paths, (0, 2), "cp"):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+                    peer.settimeout(PATIENCE)
+                    peer.connect(str(path))
+                    if number:
+                        assert control.hear() == (number, c.PORT_OPEN, 1, b"")
+                    control.say(number, c.PORT_OPEN)
+                    event = qmp.event("VSERPORT_CHANGE")["data"]
+                    assert event == {"id": name, "open": True}
+                    peer.sendall(b"in " + name.encode())
+                    assert port.read(4) == b"in " + name.encode()
+                    port.write(b"out")
+                    assert receive(peer, 3) == b"out"
+            # The peer of the second one is gone.
+            assert control.hear() == (2, c.PORT_OPEN, 0, b"")
+            qmp.command("device_del", id="p")
+            assert control.hear() == (2, c.REMOVE, 1, b"")
+            assert qmp.event("DEVICE_DELETED")["data"]["device"] == "p"
+            qmp.command("device_add", driver="virtserialport", chardev="null")
+            assert control.hear() == (1, c.ADD, 1, b"")
+            # Of neither queue of a port that there is not anything is heard.
+            ports[1].write(b"nobody")
+            qmp.command("console-resize", id="c", cols=80, rows=25)
+            assert control.hear(4) == (0, c.RESIZE, 1, struct.pack("<HH", 80, 25))
+            assert struct.unpack("<HHI", front.get_config(0, 8)) == (80, 25, 3)
+
+
+def test_ports_unknown_to_the_driver(start, way, tmp_path):
+    """A driver that does not take MULTIPORT has a console at port 0."""
+    host = start("virtio-serial,id=s", "virtserialport,bus=s.0,chardev=null",
+                 f"virtconsole,bus=s.0,chardev=unix:{tmp_path / 'con'}")
+    with way.connect(host.socket("s"), queues=2, features=~2) as front:
+        port = Console(front)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            peer.settimeout(PATIENCE)
+            peer.connect(str(tmp_path / "con"))
+            peer.sendall(b"in")
+            assert port.read(2) == b"in"
+            port.write(b"out")
+            assert receive(peer, 3) == b"out"
+
+
+# Bytes of the message, port, event, value.
+MEANS_NOTHING = [
+    (0, 0, 0, 0), (1, 1, 6, 0), (7, 1, 6, 0), (8, 1, 8, 1), (8, 1, 0xffff, 0), (8, 1, 1, 1),
+    (8, 1, 2, 1), (8, 2, 3, 1), (8, 2, 6, 1), (8, 3, 3, 1), (8, 0xffffffff, 6, 1), (300, 1, 7, 1)]
+
+
+def test_messages_that_mean_nothing(start, way):
+    """They are answered, and nothing else comes of them."""
+    host = start("virtio-serial,id=s,max_ports=3", "virtserialport,id=p,chardev=null")
+    with way.connect(host.socket("s"), queues=8) as front, host.qmp() as qmp:
+        control, c = PortControl(front), PortControl
+        control.say(0, c.READY)
+        assert control.hear() == (1, c.ADD, 1, b"")
+        control.say(1, c.PORT_READY)
+        control.say(1, c.PORT_OPEN)
+        assert qmp.event("VSERPORT_CHANGE")["data"]["open"]
+        for length, port, event, value in MEANS_NOTHING:
+            data = (struct.pack("<IHH", port, event, value) + bytes(300))[:length]
+            front.request(3, [(front.memory.put(data or b"x"), length, False)])
+            assert qmp.command("qom-get", path="p", property="guest-open") is True, length
+        qmp.command("device_add", driver="virtserialport", chardev="null")
+        assert control.hear() == (2, c.ADD, 1, b"")

@@ -131,6 +131,10 @@ class Ringside:
             self.destroy()
 
 
+# Drivers of devices that are a part of another one, and are reached through that.
+PARTS = ("virtconsole", "virtserialport")
+
+
 def serve(tmp_path, *devices, arguments=(), folder=None, **how):
     """`ringside serve` with devices as --device strings; each gets listen= on socket(id), unless it
     says listen= or connect= itself. folder: that of a host before it, which was killed."""
@@ -140,9 +144,7 @@ def serve(tmp_path, *devices, arguments=(), folder=None, **how):
         ident = re.search(r"\bid=([^,]+)", device)
         # A vhost-user-X dials its back-end, and is dialled itself.
         other = "listen" if device.startswith("vhost-user-") else "listen|connect"
-        # A part of another device is reached through that one.
-        part = device.startswith(("virtconsole", "virtserialport"))
-        if ident and not part and not re.search(rf"\b({other})=", device):
+        if ident and not device.startswith(PARTS) and not re.search(rf"\b({other})=", device):
             device += f",listen={folder.path / (ident[1] + '.sock')}"
         argv += ["--device", device]
     return Ringside(argv, folder=folder, log=pathlib.Path(tmp_path) / "ringside.log", **how)

@@ -80,28 +80,29 @@ def rng_read(front, num_bytes):
 
 
 class Console:
-    """The one port of a virtio-serial without multiport: queue 0 receives, queue 1 transmits."""
+    """A port of a virtio-serial; without multiport the one that there is: queue 0 receives, queue 1
+    transmits."""
 
-    def __init__(self, front, *, buffers=8, size=256):
-        self.front, self.size = front, size
+    def __init__(self, front, *, buffers=8, size=256, queue=0):
+        self.front, self.size, self.rx = front, size, queue
         self.posted = {}
         self.unread = b""
         for _ in range(buffers):
             self._post(front.memory.alloc(size))
 
     def _post(self, gpa):
-        queue = self.front.queues[0]
+        queue = self.front.queues[self.rx]
         self.posted[queue.ring.add([(gpa, self.size, True)])] = gpa
         queue.kick()
 
     def write(self, data):
         gpa = self.front.memory.put(data)
-        self.front.request(1, [(gpa, len(data), False)])
+        self.front.request(self.rx + 1, [(gpa, len(data), False)])
 
     def read(self, num_bytes, timeout=PATIENCE):
         """So many bytes, in the order in which the device delivers them."""
         while len(self.unread) < num_bytes:
-            found = self.front.queues[0].next_used(timeout)
+            found = self.front.queues[self.rx].next_used(timeout)
             # All before the first is posted anew, which may take another's head.
             for used, gpa in [(used, self.posted.pop(used.id)) for used in found]:
                 self.unread += self.front.memory.read(gpa, used.len)
@@ -213,3 +214,20 @@ class Scsi:
     def task_end(self, task):
         self.front.queues[0].wait([task[0]], PATIENCE)
         return self.front.memory.get_le(task[1], 1)
+
+
+class PortControl:
+    """The control queues of a virtio-serial with multiport: virtio 1.3, "Console Device"."""
+
+    READY, ADD, REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME = range(8)
+
+    def __init__(self, front):
+        self.front, self.heard = front, Console(front, queue=2)
+
+    def say(self, port, event, value=1, more=b""):
+        self.heard.write(struct.pack("<IHH", port, event, value) + more)
+
+    def hear(self, more=0):
+        """The next message: port, event, value, and `more` bytes."""
+        data = self.heard.read(8 + more)
+        return *struct.unpack("<IHH", data[:8]), data[8:]
