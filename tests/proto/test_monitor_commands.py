@@ -513,3 +513,39 @@ def test_read_only_everywhere(tmp_path):
         for path in (str(host.qmp_path), str(own)):
             with Qmp(path) as session:
                 assert "read-only" in session.error("stop")[1]
+
+
+def test_ports(tmp_path):
+    """A virtio-serial has room for ports where it was said, or where they were on the command line.
+    """
+    with serve(tmp_path, "virtio-serial,id=one", "virtio-serial,id=two,max_ports=2",
+               "virtio-serial,id=three", "virtserialport,id=p,bus=three.0,name=a") as host:
+        qmp = host.qmp()
+        queues = {device: qmp.command("x-query-virtio-status",
+                                      path=f"{device}/virtio-backend")["num-vqs"]
+                  for device in ("one", "two", "three")}
+        assert queues == {"one": 2, "two": 6, "three": 64}
+        assert "give it max_ports=" in qmp.error("device_add", driver="virtserialport",
+                                                 bus="one.0")[1]
+        assert "bus=ID.0" in qmp.error("device_add", driver="virtconsole")[1]
+        qmp.command("device_add", driver="virtconsole", bus="two.0", id="c")
+        assert "Duplicate device ID 'c'" in qmp.error("device_add", driver="virtio-rng", id="c")[1]
+        shown = {entry["name"]: entry["type"]
+                 for entry in qmp.command("qom-list", path="/machine/peripheral/p")}
+        assert shown["guest-open"] == "bool" and shown["type"] == "string"
+        get = lambda name: qmp.command("qom-get", path="p", property=name)  # noqa: E731
+        assert (get("type"), get("nr"), get("bus"), get("guest-open")) == \
+            ("virtserialport", 1, "three.0", False)
+        names = {entry["name"]
+                 for entry in qmp.command("qom-list-properties", typename="virtconsole")}
+        assert names >= {"bus", "nr", "name", "chardev", "guest-open"}
+        qmp.command("device_del", id="/machine/peripheral/c")
+        assert qmp.event("DEVICE_DELETED")["data"] == {"device": "c",
+                                                       "path": "/machine/peripheral/c"}
+        assert "is no console" in qmp.error("console-resize", id="two", cols=1, rows=1)[1]
+        # The device takes its port along, also one that is about to go.
+        qmp.command("device_del", id="three")
+        assert qmp.execute("device_del", {"id": "p"})
+        gone = {qmp.event("DEVICE_DELETED")["data"]["path"] for _ in range(3)}
+        assert gone == {"/machine/peripheral/p", "/machine/peripheral/three",
+                        "/machine/peripheral/three/virtio-backend"}
