@@ -131,11 +131,13 @@ def test_open_and_close(rig):
     device = rig.device("a")
     qom = {"path": "/machine/peripheral/a", "property": "guest-open"}
     assert rig.qmp.command("qom-get", **qom) is False
-    # Nobody is at the host's end: a writer that may not wait is told so.
     with rig.dial("a") as peer:
-        rig.guest.check(f"echo here >{device}")
+        # It stays open until it is told to go: what is over sooner than we look is not told.
+        number = rig.guest.start(f"exec 3<>{device}; echo here >&3; head -c 1 <&3")
         assert receive(peer, 5) == b"here\n"
         rig.opened("a", True)
+        peer.sendall(b"x")
+        assert rig.guest.finish(number) == (0, "x")
         rig.opened("a", False)
         number = rig.guest.start(f"cat {device}")
         rig.opened("a", True)
