@@ -62,8 +62,10 @@ static int read_ring(struct ring_list *list, struct copy *c, struct err *err)
 		c->avail = place(list->view.last_avail_idx, list->view.avail_wrap);
 		c->used = place(list->view.used_idx, list->view.used_wrap);
 		c->busy = vring_packed_distance(list->num, c->used, c->avail);
+		/* A base that no ring has is refused when it starts: until then it is only said. */
 		if (whole && !(seq & 1) && seq == vq_read_used_seq(list->vq) &&
-			c->busy <= list->num) {
+			c->busy <= list->num && (c->avail & VRING_PACKED_POS) < list->num &&
+			(c->used & VRING_PACKED_POS) < list->num) {
 			list->ret->consistent = !list->vq->dev->view.vhost || list->now.knows_avail;
 			return 0;
 		}
