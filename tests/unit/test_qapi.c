@@ -212,8 +212,8 @@ static void test_pending(_unused_ void **state)
 static void test_commands(_unused_ void **state)
 {
 	static const char *const actions[] = { "balloon", "balloon-reclaim-free", "console-resize",
-		"device_add", "device_del", "object-add", "object-del", "qom-set", "quit", "stop",
-		"system_reset", "virtqueue-call", "virtqueue-kick", "virtqueue-resume",
+		"cont", "device_add", "device_del", "object-add", "object-del", "qom-set", "quit",
+		"stop", "system_reset", "virtqueue-call", "virtqueue-kick", "virtqueue-resume",
 		"virtqueue-set-stall-threshold", "virtqueue-stop" };
 	size_t num = 0;
 
