@@ -59,7 +59,8 @@ static void view_relayed(struct vq *vq, struct vq_view *ret)
 	inspect_vhost_ring(vq, &now);
 	if (!ret->packed && now.knows_used)
 		ret->last_avail_idx = ret->used_idx = now.used;
-	if (!ret->packed || !now.knows_used || !now.knows_avail)
+	/* A size of 0 is no ring, whatever its record says. */
+	if (!ret->packed || !now.knows_used || !now.knows_avail || !vq->cfg.num)
 		return;
 	ret->last_avail_idx = ret->shadow_avail_idx = now.last_avail;
 	ret->avail_wrap = now.avail_wrap;
