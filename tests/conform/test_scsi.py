@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from lib.process import wait_until
 from lib.ringside import Folder
 from lib.slow_disk import slow_disk
 from lib.virtio import Scsi
@@ -128,6 +129,23 @@ def test_refusals(start, way, images):
                                   path="/machine/peripheral/s/virtio-backend")["broken"]
 
 
+def start_load(qmp, queues, num):
+    """Reads on all queues, taken by the device: what still lies in a ring is no function's."""
+    def used(queue):
+        return queue.front.queues[queue.queue].ring.num_used()
+
+    def taken(queue):
+        answered = used(queue) - before[queue.queue]
+        return answered + qmp.command("x-query-virtio-queue-status", queue=queue.queue,
+                                      path="/machine/peripheral/s/virtio-backend")["inuse"]
+
+    before = {queue.queue: used(queue) for queue in queues}
+    flying = [(queue, queue.start(read10(n * 8, 8), tag=n, length=4096))
+              for n in range(num) for queue in queues]
+    wait_until(lambda: all(taken(queue) >= num for queue in queues), "the commands to be taken")
+    return flying
+
+
 @pytest.mark.parametrize("loops", ["one", "two"])
 def test_functions_wait_for_commands(start, way, images, tmp_path, loops):
     """Once a function is answered, the answers of all that it names lie in the rings."""
@@ -138,14 +156,13 @@ def test_functions_wait_for_commands(start, way, images, tmp_path, loops):
     if loops == "two":
         arguments = ["--object", "iothread,id=a", "--object", "iothread,id=b"]
         spec["iothread-vq-mapping"] = [{"iothread": "a"}, {"iothread": "b"}]
-    start(json.dumps(spec), arguments=arguments, env=slow_disk(100, hold))
-    with way.connect(folder.path / "s", queues=4) as front:
+    host = start(json.dumps(spec), arguments=arguments, env=slow_disk(100, hold))
+    with way.connect(folder.path / "s", queues=4) as front, host.qmp() as qmp:
         queues = [Scsi(front, n, indirect=way.indirect) for n in (2, 3)]
         queues[0].settle((0, 1))
         for function in (ABORT_TASK_SET, I_T_NEXUS_RESET, UNIT_RESET):
             hold.touch()
-            flying = [(queue, queue.start(read10(n * 8, 8), tag=n, length=4096))
-                      for n in range(16) for queue in queues]
+            flying = start_load(qmp, queues, 16)
             # None of the other target's.
             assert queues[0].task_end(queues[0].task(function, target=1)) == COMPLETE
             waiting = queues[0].task(function)
@@ -164,4 +181,27 @@ def test_functions_wait_for_commands(start, way, images, tmp_path, loops):
                     assert queues[1].do(b"\0", target=target)[1] in (0x62903, 0x62907)
             assert queues[0].task_end(queues[0].task(QUERY_TASK_SET)) == COMPLETE
         assert queues[0].task_end(queues[0].task(QUERY_TASK, tag=3)) == COMPLETE
+    folder.remove()
+
+
+def test_functions_meet_commands(start, way, images):
+    """As above with whatever is in flight just then, on loops of their own."""
+    folder = Folder()
+    spec = {"driver": "virtio-scsi", "id": "s", "filename": str(images[0]), "aio": "threads",
+            "num_queues": 2, "listen": str(folder.path / "s"),
+            "iothread-vq-mapping": [{"iothread": "a"}, {"iothread": "b"}]}
+    host = start(json.dumps(spec), arguments=["--object", "iothread,id=a", "--object", "iothread,id=b"])
+    with way.connect(folder.path / "s", queues=4) as front, host.qmp() as qmp:
+        queues = [Scsi(front, n, indirect=way.indirect) for n in (2, 3)]
+        queues[0].settle()
+        for _ in range(30):
+            flying = start_load(qmp, queues, 8)
+            tasks = [queues[0].task(function)
+                     for function in (ABORT_TASK_SET, UNIT_RESET, QUERY_TASK_SET)]
+            answers = [queues[0].task_end(task) for task in tasks]
+            used = [front.queues[queue.queue].ring.num_used() for queue in queues]
+            assert answers[:2] == [COMPLETE] * 2 and answers[2] in (COMPLETE, SUCCEEDED)
+            assert {queue.finish(request)[1] for queue, request in flying} == {0}
+            assert used == [front.queues[queue.queue].ring.num_used() for queue in queues]
+            assert queues[0].do(b"\0")[1] == 0x62903
     folder.remove()
