@@ -190,7 +190,8 @@ def test_functions_meet_commands(start, way, images):
     spec = {"driver": "virtio-scsi", "id": "s", "filename": str(images[0]), "aio": "threads",
             "num_queues": 2, "listen": str(folder.path / "s"),
             "iothread-vq-mapping": [{"iothread": "a"}, {"iothread": "b"}]}
-    host = start(json.dumps(spec), arguments=["--object", "iothread,id=a", "--object", "iothread,id=b"])
+    host = start(json.dumps(spec),
+                 arguments=["--object", "iothread,id=a", "--object", "iothread,id=b"])
     with way.connect(folder.path / "s", queues=4) as front, host.qmp() as qmp:
         queues = [Scsi(front, n, indirect=way.indirect) for n in (2, 3)]
         queues[0].settle()
