@@ -289,6 +289,14 @@ struct fd_change {
 	bool is_kick;
 };
 
+static void on_fd_changed(struct loop_post *post)
+{
+	struct fd_change *change = container_of(post, struct fd_change, post);
+
+	close_fd(&change->fd);
+	free(change);
+}
+
 static void on_fd_change(struct loop_post *post)
 {
 	struct fd_change *change = container_of(post, struct fd_change, post);
@@ -302,7 +310,6 @@ static void on_fd_change(struct loop_post *post)
 	/* Before the old one goes: vq_read_signal_fds(). */
 	vq_publish_fds(vq);
 	atomic_thread_fence(memory_order_seq_cst);
-	close_fd(&old);
 	if (change->is_kick && *fd >= 0 && !vq->broken && !vq->stopping) {
 		vq->kick.fd = *fd;
 		if (loop_fd_add(vq->loop, &vq->kick, EPOLLIN, &err) < 0)
@@ -316,7 +323,10 @@ static void on_fd_change(struct loop_post *post)
 		 * legal. */
 		vq_send_call(vq);
 	}
-	free(change);
+	/* Whoever opens descriptors closes them: a number that comes back is never another's. */
+	change->fd = old;
+	change->post.fn = on_fd_changed;
+	loop_post(vq->dev->main_loop, &change->post);
 }
 
 static void set_fd(struct vq *vq, int *fd, bool is_kick)
