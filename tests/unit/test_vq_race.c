@@ -238,7 +238,7 @@ static void look_while_running(bool disturbing)
 	stop_all(&f);
 	check_faults();
 	assert_true(num_seen > 0);
-	print_message("%llu reads\n", (unsigned long long)num_reads);
+	print_message("# %llu reads\n", (unsigned long long)num_reads);
 	assert_int_equal(view(&f).counters.completed, num_chains);
 	assert_int_equal(view(&f).used_idx,
 		(features & PACKED ? num_chains * 2 % (NUM * 2) : (uint16_t)num_chains));
