@@ -51,7 +51,9 @@ class Host:
         self.guest.check(f"dd if=/dev/urandom of=/tmp/big bs=1M count={mib} 2>/dev/null && sync")
         held = self.held_mib()
         assert held > mib
-        self.guest.check("rm /tmp/big; echo 3 >/proc/sys/vm/drop_caches")
+        # Only large blocks are told, and what is free may lie in small ones.
+        self.guest.check("rm /tmp/big; echo 3 >/proc/sys/vm/drop_caches; "
+                         "echo 1 >/proc/sys/vm/compact_memory 2>/dev/null; true")
         return held
 
 
@@ -116,7 +118,7 @@ def test_reporting(start):
     assert any(f.startswith("VIRTIO_BALLOON_F_REPORTING")
                for f in status["guest-features"]["dev-features"])
     held = h.fill_and_free()
-    wait_until(lambda: h.held_mib() < held - 50, "freed memory to come back")
+    wait_until(lambda: h.held_mib() < held - 24, "freed memory to come back")
 
 
 def test_reclaim(start):
@@ -127,9 +129,9 @@ def test_reclaim(start):
     kept = h.guest.check("md5sum /tmp/kept")
     for _ in range(3):
         held = h.fill_and_free()
-        assert h.held_mib() > held - 40
+        assert h.held_mib() > held - 12
         wait_until(h.reclaim, "the end of the round before")
-        wait_until(lambda: h.held_mib() < held - 50, "free memory to come back")
+        wait_until(lambda: h.held_mib() < held - 24, "free memory to come back")
         assert h.guest.check("md5sum /tmp/kept") == kept
         wait_until(lambda: h.total_kib() == total, "the guest to have its pages back")
     assert h.actual() == whole

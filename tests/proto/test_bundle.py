@@ -130,12 +130,15 @@ def test_a_file_for_each_stall(tmp_path):
                arguments=["--stall-dir", stalls, "--stall-ms", "300"]) as host, host.qmp() as qmp:
         with Front(host.socket("disk0")) as front:
             Blk(front).read(0, 512)
+            # A driver that takes its interrupts.
+            front.queues[0].drain_calls()
             for number in (1, 2):
                 chain = quiet_read(front)
                 assert qmp.event("VIRTQUEUE_STALLED")["data"]["verdict"] == "kick-lost"
                 wait_until(lambda: len(list(stalls.iterdir())) == number, "the file")
                 front.queues[0].kick(force=True)
                 front.queues[0].wait([chain])
+                front.queues[0].drain_calls()
                 qmp.event("VIRTQUEUE_RECOVERED")
             first = sorted(stalls.iterdir())[0]
             assert first.name.startswith("disk0-queue0-")

@@ -19,7 +19,7 @@ from lib.relay import Listener
 from lib.ringside import Folder, serve, tool
 from lib.vhost_user import (BackendReq, F_EVENT_IDX, F_IN_ORDER, F_INDIRECT, F_LOG_ALL, F_PACKED,
                             F_PROTOCOL, F_VERSION_1, HEADER, NEED_REPLY, VERSION, Front, Proto, Req,
-                            VhostUser)
+                            VhostUser, signalled)
 from lib.virtio import BLK_S_OK, BLK_T_IN, Blk
 
 DISK0 = "/machine/peripheral/disk0/virtio-backend"
@@ -80,7 +80,7 @@ class Back(FakeBackend):
         try:
             while not ring.dead:
                 if select.select([ring.kick], [], [], 0.05)[0]:
-                    os.read(ring.kick, 8)
+                    signalled(ring.kick)  # or another connection's thread was there first
                 while not ring.dead and (head := ring.next()) is not None:
                     self.serve(ring, head)
         except (OSError, AssertionError, TypeError):
