@@ -43,7 +43,7 @@ check:
 	@$(call deps,build test)
 	@$(MAKE) --no-print-directory build
 	@$(if $(threads),:,tools/guest-images uml qemu || [ $$? = 77 ])
-	@tools/check $(BUILDDIR) $(TEST_ARGS)
+	@tools/check $(if $(AGAIN),--again) $(BUILDDIR) $(TEST_ARGS)
 
 check-slow:
 	@$(MAKE) --no-print-directory check TEST_ARGS='--suite slow'
