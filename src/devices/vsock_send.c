@@ -51,7 +51,7 @@ static bool take_message(struct vsock_conn *c, uint32_t room, uint32_t *ret, boo
 			host_ended(c);
 		if (n <= 0)
 			return false;
-		if (n > VSOCK_BUF_BYTES) {
+		if ((size_t)n > VSOCK_BUF_BYTES) {
 			log_limited(&c->all->limit, LOG_LEVEL_WARN,
 				"%s: a message of %zd bytes to the guest's port %" PRIu32
 				" is too long, %u at most: its connection is reset",
