@@ -26,7 +26,9 @@ class Screen:
         if not shutil.which("tmux"):
             pytest.skip("tmux is not installed")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="rs-"))
-        environ = {"TERM": "screen-256color", "LC_ALL": "C.UTF-8", "NO_COLOR": "", **(env or {})}
+        # LeakSanitizer's tracer would die of the terminal's hang-up, and its program wait for it.
+        environ = {"TERM": "screen-256color", "LC_ALL": "C.UTF-8", "NO_COLOR": "",
+                   "ASAN_OPTIONS": "detect_leaks=0", **(env or {})}
         words = " ".join(f"{k}={shlex.quote(v)}" for k, v in environ.items())
         command = " ".join(shlex.quote(str(a)) for a in argv)
         # The shell's own prompt would only be in the way.
