@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Known answers, as hexadecimal text. Symmetric ones are published: SP 800-38A to -38D, SP 800-67,
+ * IEEE 1619, RFC 4231, RFC 2202, RFC 4493, RFC 8439, FIPS 180 and 202. The RSA key was made for
+ * these tests, and what it makes was computed with whole numbers and no library of ciphers; ECDSA's
+ * are RFC 6979's, A.2.5.
+ */
+#ifndef TESTS_CRYPTO_VECTORS_H
+#define TESTS_CRYPTO_VECTORS_H
+
+#include "backends/crypto.h"
+
+#define RSA_PRIVATE                                                                \
+	"3082025e02010002818100f257b640dcbf674c84b5c51d4a15f7bde26e6abc6e94413fd1" \
+	"1d1cdc29f8de41c3ef1a3bb4a2816820c0c23887c9f59fb8529f1159f85a2d3b39131311" \
+	"d8ce3c1c6ba2cd78af955102acd30129dee80a654eb32f0a5714158e2355bb1826e8a56c" \
+	"0035c5b495ec762d9c1727d68b1007c6c5d587a54e91fe269c7fbd692968810203010001" \
+	"02818100c3e410a74788d4482ef1fb5e9c973b45db3563c3e322a5c79f12085512fc5f34" \
+	"0bdc4779419f263974583be69424b50e21616fc107d7cf94c64d7154b5d56985ecc40149" \
+	"321ae537af03bf7f9f82945902e4554b4b70381506c4936df90ab3e87458715230c87c88" \
+	"8bd8471c4146c0058c58bb0bb8d5186fea2f64890c2d5f51024100fbce81b412485550a3" \
+	"988f513a8f98ec2859da3e2d9db089d956c31cc588017dbd8ee9ae93ef99a50fc9f11103" \
+	"8b94965d103588dd9bf617ad19d8e810265af5024100f660dbc6c8416a40f607649fa148" \
+	"a68dcf19285e7e2ca8f7c054d044b7827cffd9da6672ca0eea795b66e1f912dbe8b1ab21" \
+	"4cd5ffdc8c75e3bef026439177dd02401caf97e315ba1bce05f5194e9da7423a95163760" \
+	"a1fdb6e0dd5b9efaa61e2a5d52bcf72e2638437ea45fd310a720bd9aab9b6f1dda712c05" \
+	"e27871576e8f9009024100c0a91d33648542c169a27e5d1591ea2c1a36620b023f8a21b2" \
+	"94a0081c383de7144464b87ea90b51bad7c8fd2c722a94446dd5d7c22c84e9eb1df44cf7" \
+	"a95941024100b373907d5464ea11fa12e5139c77bcc4b65cc77c56c234e810a43586cd05" \
+	"2252904e3789a429d544a3183f398b8b009309bd4a3cd176a7bfea197427cd790045"
+#define RSA_PUBLIC                                                                 \
+	"30818902818100f257b640dcbf674c84b5c51d4a15f7bde26e6abc6e94413fd11d1cdc29" \
+	"f8de41c3ef1a3bb4a2816820c0c23887c9f59fb8529f1159f85a2d3b39131311d8ce3c1c" \
+	"6ba2cd78af955102acd30129dee80a654eb32f0a5714158e2355bb1826e8a56c0035c5b4" \
+	"95ec762d9c1727d68b1007c6c5d587a54e91fe269c7fbd692968810203010001"
+#define RSA_PLAIN "6e6f7468696e67207570206d7920736c65657665"
+#define RSA_RAW_CIPHER                                                             \
+	"ba1d4e7ed399c2d50db63b43475fb6c14d64b38f23eb2dfb924876c7c5ea3f2dddc9933b" \
+	"ceefb9ab2f3a62d65c8b880a0fb35716683523acb3e714c08a602d187663e2c420c27a1b" \
+	"0dd09e58a809a7636ab33fd0ec1ec58ce585e82b0b1bcd67068cf963dd653b7fb4d6ec14" \
+	"3f009076bcbadb78567861b9f57195c09d9e3f50"
+#define RSA_PKCS1_CIPHER                                                           \
+	"571a1b2b1b4e655e824e3260e9137c25a030ae4176481efb44a4f989b4ef2dd476e91341" \
+	"a4a9dd2bcd7260fa563bc0c6f8faa36d9c4e330895a2e94c1142a0cc8f1567f597a166ab" \
+	"0049c1d251454f334636d6bb17a5ea37bb42fbd27d355a872d362c90b60081fad06e979c" \
+	"2793c4e51dbd236b0ada4fe8a70dd9987a62602d"
+#define RSA_SIGNATURE                                                              \
+	"bb40dcb224c850076cea7bbef9ba7cfa53465222bfe2a70f3b411072cfcd02879d886c69" \
+	"6f453f6abeba6fa25d8a1f9ea7193f7b8e011c822ca585b40be9de4782d3fb70fdd13d9b" \
+	"3c5d16a39e8d5914fe23faba910684c6ce72c97e13a20ad9040dc16d78e61c58cc84164c" \
+	"a01aaa0aeb9061360b87ee59229a4aa1e1c2531a"
+#define RSA_SIGNATURE_NO_HASH                                                      \
+	"64b91af53d99c497ee0882bbc64a53c885d4247a8bebb77dd1f30554f150190e25fc3e8e" \
+	"83b594f754dd809d72e856f04a8aa8a2ce77ef59389f8ce82fc6c3b4b34fa72f5dd82d7e" \
+	"5a939900f047a387a54e52969edd7180fef56b632e6b9a07aa54164a515565a0bbd0a5d2" \
+	"5eb9ed8c4130dcd5b22374bfe71371b9142e1c90"
+#define EC_PRIVATE                                                                 \
+	"30250201010420c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b12" \
+	"0f6721"
+#define EC_PUBLIC                                                                  \
+	"0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb67903fe" \
+	"1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299"
+#define EC_SIGNATURE                                                               \
+	"3046022100efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf37" \
+	"16022100f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8"
+#define EC_DIGEST "af2bdbe1aa9b6ec1e2ade1d694f41fc71a831d0268e9891562113d8a62add1bf"
+
+#define SP800_38A_PLAIN                                    \
+	"6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c" \
+	"9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52ef" \
+	"f69f2445df4f9b17ad2b417be66c3710"
+#define AES_128	 "2b7e151628aed2a6abf7158809cf4f3c"
+#define AES_192	 "8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b"
+#define AES_256	 "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"
+#define IV_UP	 "000102030405060708090a0b0c0d0e0f"
+#define TDES_KEY "0123456789abcdef23456789abcdef01456789abcdef0123"
+
+/* A cipher, or an AEAD, whose cipher text ends with the tag. */
+struct cipher_vector {
+	uint8_t service, algo, tag_len;
+	const char *key, *iv, *aad, *plain, *cipher;
+};
+
+static const struct cipher_vector cipher_vectors[] = {
+	{ CRYPTO_CIPHER, 2, 0, AES_128, "", "", SP800_38A_PLAIN,
+		"3ad77bb40d7a3660a89ecaf32466ef97f5d3d58503b9699de785895a96fdbaaf43b1cd7f598ece23"
+		"881b00e3ed0306887b0c785e27e8ad3f8223207104725dd4" },
+	{ CRYPTO_CIPHER, 3, 0, AES_128, IV_UP, "", SP800_38A_PLAIN,
+		"7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b273bed6b8e3c1743b"
+		"7116e69e222295163ff1caa1681fac09120eca307586e1a7" },
+	{ CRYPTO_CIPHER, 3, 0, AES_192, IV_UP, "", SP800_38A_PLAIN,
+		"4f021db243bc633d7178183a9fa071e8b4d9ada9ad7dedf4e5e738763f69145a571b242012fb7ae0"
+		"7fa9baac3df102e008b0e27988598881d920a9e64f5615cd" },
+	{ CRYPTO_CIPHER, 3, 0, AES_256, IV_UP, "", SP800_38A_PLAIN,
+		"f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d39f23369a9d9bacf"
+		"a530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b" },
+	{ CRYPTO_CIPHER, 4, 0, AES_128, "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "", SP800_38A_PLAIN,
+		"874d6191b620e3261bef6864990db6ce9806f66b7970fdff8617187bb9fffdff5ae4df3edbd5d35e"
+		"5b4f09020db03eab1e031dda2fbe03d1792170a0f3009cee" },
+	/* A stream ends where it likes. */
+	{ CRYPTO_CIPHER, 4, 0, AES_128, "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "", "6bc1bee22e",
+		"874d6191b6" },
+	{ CRYPTO_CIPHER, 7, 0, TDES_KEY, "", "", "54686520717566636b2062726f776e20666f78206a756d70",
+		"a826fd8ce53b855fcce21c8112256fe668d5c05dd9b6b900" },
+	{ CRYPTO_CIPHER, 8, 0, TDES_KEY, "0000000000000000", "", "5468652071756663",
+		"a826fd8ce53b855f" },
+	{ CRYPTO_CIPHER, 8, 0, TDES_KEY, "ffffffffffffffff", "", "ab979adf8e8a999c",
+		"a826fd8ce53b855f" },
+	{ CRYPTO_CIPHER, 13, 0, "1111111111111111111111111111111122222222222222222222222222222222",
+		"33333333330000000000000000000000", "",
+		"4444444444444444444444444444444444444444444444444444444444444444",
+		"c454185e6a16936e39334038acef838bfb186fff7480adc4289382ecd6d394f0" },
+	{ CRYPTO_AEAD, 1, 16, "feffe9928665731c6d6a8f9467308308", "cafebabefacedbaddecaf888",
+		"feedfacedeadbeeffeedfacedeadbeefabaddad2",
+		"d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c9595680953"
+		"2fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+		"42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c"
+		"7d8f6a5aac84aa051ba30b396a0aac973d58e0915bc94fbc3221a5db94fae95ae7121a47" },
+	/* The same iv as the counter block that it begins with. */
+	{ CRYPTO_AEAD, 1, 16, "feffe9928665731c6d6a8f9467308308",
+		"cafebabefacedbaddecaf88800000001", "feedfacedeadbeeffeedfacedeadbeefabaddad2",
+		"d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c9595680953"
+		"2fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+		"42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c"
+		"7d8f6a5aac84aa051ba30b396a0aac973d58e0915bc94fbc3221a5db94fae95ae7121a47" },
+	{ CRYPTO_AEAD, 1, 16, "00000000000000000000000000000000", "000000000000000000000000", "",
+		"", "58e2fccefa7e3061367f1d57a4e7455a" },
+	{ CRYPTO_AEAD, 1, 4, "00000000000000000000000000000000", "000000000000000000000000", "", "",
+		"58e2fcce" },
+	{ CRYPTO_AEAD, 2, 4, "404142434445464748494a4b4c4d4e4f", "10111213141516",
+		"0001020304050607", "20212223", "7162015b4dac255d" },
+	{ CRYPTO_AEAD, 2, 6, "404142434445464748494a4b4c4d4e4f", "1011121314151617",
+		"000102030405060708090a0b0c0d0e0f", "202122232425262728292a2b2c2d2e2f",
+		"d2a1f0e051ea5f62081a7792073d593d1fc64fbfaccd" },
+	{ CRYPTO_AEAD, 3, 16, "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f",
+		"070000004041424344454647", "50515253c0c1c2c3c4c5c6c7",
+		"4c616469657320616e642047656e746c656d656e206f662074686520636c617373206f6620273939"
+		"3a204966204920636f756c64206f6666657220796f75206f6e6c79206f6e652074697020666f7220"
+		"746865206675747572652c2073756e73637265656e20776f756c642062652069742e",
+		"d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d63dbea45e8ca96712"
+		"82fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b3692ddbd7f2d778b8c9803aee328091b58"
+		"fab324e4fad675945585808b4831d7bc3ff4def08e4b7a9de576d26586cec64b6116"
+		"1ae10b594f09e26a7e902ecbd0600691" },
+};
+
+struct hash_vector {
+	uint8_t service, algo;
+	const char *key, *data, *result;
+};
+
+#define ABC	 "616263"
+#define JEFE	 "4a656665"
+#define JEFE_ASK "7768617420646f2079612077616e7420666f72206e6f7468696e673f"
+
+static const struct hash_vector hash_vectors[] = {
+	{ CRYPTO_HASH, 1, "", ABC, "900150983cd24fb0d6963f7d28e17f72" },
+	{ CRYPTO_HASH, 2, "", ABC, "a9993e364706816aba3e25717850c26c9cd0d89d" },
+	{ CRYPTO_HASH, 3, "", ABC, "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7" },
+	{ CRYPTO_HASH, 4, "", ABC,
+		"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+	{ CRYPTO_HASH, 5, "", ABC,
+		"cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc23"
+		"58baeca134c825a7" },
+	{ CRYPTO_HASH, 6, "", ABC,
+		"ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a8"
+		"36ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f" },
+	{ CRYPTO_HASH, 7, "", ABC, "e642824c3f8cf24ad09234ee7d3c766fc9a3a5168d0c94ad73b46fdf" },
+	{ CRYPTO_HASH, 8, "", ABC,
+		"3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532" },
+	{ CRYPTO_HASH, 9, "", ABC,
+		"ec01498288516fc926459f58e2c6ad8df9b473cb0fc08c2596da7cf0e49be4b298d88cea927ac7f5"
+		"39f1edf228376d25" },
+	{ CRYPTO_HASH, 10, "", ABC,
+		"b751850b1a57168a5693cd924b6b096e08f621827444f70d884f5d0240d2712e10e116e9192af3c9"
+		"1a7ec57647e3934057340b4cf408d5a56592f8274eec53f0" },
+	{ CRYPTO_HASH, 11, "", "",
+		"7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26" },
+	{ CRYPTO_HASH, 12, "", "",
+		"46b9dd2b0ba88d13233b3feb743eeb243fcd52ea62b81b82b50c27646ed5762fd75dc4ddd8c0f200"
+		"cb05019d67b592f6fc821c49479ab48640292eacb3b7c4be" },
+	{ CRYPTO_MAC, 1, JEFE, JEFE_ASK, "750c783e6ab0b503eaa86e310a5db738" },
+	{ CRYPTO_MAC, 2, JEFE, JEFE_ASK, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79" },
+	{ CRYPTO_MAC, 3, JEFE, JEFE_ASK,
+		"a30e01098bc6dbbf45690f3a7e9e6d0f8bbea2a39e6148008fd05e44" },
+	{ CRYPTO_MAC, 4, JEFE, JEFE_ASK,
+		"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
+	{ CRYPTO_MAC, 5, JEFE, JEFE_ASK,
+		"af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c7"
+		"8b3239ecfab21649" },
+	{ CRYPTO_MAC, 6, JEFE, JEFE_ASK,
+		"164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a"
+		"6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737" },
+	{ CRYPTO_MAC, 25, "8aa83bf8cbda10620bc1bf19fbb6cd58bc313d4a371ca8b5", "6bc1bee22e409f96",
+		"8e8f293136283797" },
+	{ CRYPTO_MAC, 26, AES_128, "", "bb1d6929e95937287fa37d129b756746" },
+	{ CRYPTO_MAC, 26, AES_128, "6bc1bee22e409f96e93d7e117393172a",
+		"070a16b46b4d4144f79bdd9dd04a287c" },
+	{ CRYPTO_MAC, 26, AES_128, SP800_38A_PLAIN, "51f0bebf7e3b9d92fc49741779363cfe" },
+	{ CRYPTO_MAC, 26, AES_256, "", "028962f61b7bf89efc6b551f4667d983" },
+};
+
+/* Bytes of a vector; returns how many. The room is the caller's to get right. */
+static inline uint32_t from_hex(const char *hex, uint8_t *to)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint32_t n = 0;
+
+	for (; hex[0]; hex += 2)
+		to[n++] = (uint8_t)((strchr(digits, hex[0]) - digits) << 4 |
+				    (strchr(digits, hex[1]) - digits));
+	return n;
+}
+
+#endif
