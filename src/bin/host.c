@@ -7,6 +7,7 @@
 #include "bin/host.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,8 @@
 #include "monitor/metrics.h"
 #include "monitor/monitor.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE	2
+#define HEAP_KEPT_BYTES (8 << 20)
 
 struct host {
 	enum host_kind kind;
@@ -379,6 +381,16 @@ static int run(const char *command, struct host *host)
 	return host->status;
 }
 
+/*
+ * A heap that shrinks after each answer interrupts every processor that runs one of our threads:
+ * a query would be felt by a queue. What the largest answer needed is kept for the next one.
+ */
+static void keep_heap(void)
+{
+	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+	mallopt(M_MMAP_THRESHOLD, HEAP_KEPT_BYTES);
+}
+
 static int host_main(int argc, char **argv, enum host_kind kind)
 {
 	struct host host = { .kind = kind, .signals.fd = -1 };
@@ -393,6 +405,7 @@ static int host_main(int argc, char **argv, enum host_kind kind)
 		host_options_free(&host.options);
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	}
+	keep_heap();
 	r = run(argv[0], &host);
 	tear_down(&host);
 	return r;

@@ -13,6 +13,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import asking  # noqa: E402
 from pairs import Ratio, Verdicts, take_pairs  # noqa: E402
 
 
@@ -131,3 +132,16 @@ def test_relay_section(tmp_path):
         assert row["direct"][0] > 0 and row["relay"][0] > 0 and row["again"][0] > 0
         # True on any machine, however busy.
         assert row["wakeups"] == 0
+
+
+def test_asking(tmp_path):
+    """The second half of the section "looking"; the first builds the tree once more."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core for who serves and who asks")
+    verdicts = Verdicts()
+    rows = asking.run(tmp_path, verdicts, print, True)
+    assert [(row["what"], row["rate"]) for row in rows] == [
+        ("our queue", 100), ("our queue", 0), ("a relay's queue", 100), ("a relay's queue", 0)]
+    for row in rows:
+        assert row["a_second"] > 0 and row["cpu"]["ratio"] > 0 and row["requests"]["ratio"] > 0
+    assert len(verdicts.rows) == 6
