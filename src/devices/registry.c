@@ -6,6 +6,7 @@
 
 #include "devices/balloon.h"
 #include "devices/blk.h"
+#include "devices/crypto.h"
 #include "devices/net.h"
 #include "devices/rng.h"
 #include "devices/scsi.h"
@@ -15,6 +16,7 @@
 const struct vdev_class *const device_classes[] = {
 	&virtio_balloon_class,
 	&virtio_blk_class,
+	&virtio_crypto_class,
 	&virtio_net_class,
 	&virtio_rng_class,
 	&virtio_scsi_class,
