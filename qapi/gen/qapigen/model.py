@@ -171,8 +171,8 @@ class Schema:
         if name.startswith(('q_', 'qapi')):
             raise expr.error(f"{kind} name '{name}' is reserved")
         if kind in ('enum', 'struct', 'union', 'alternate'):
-            if name.endswith(('List', 'Kind')):
-                raise expr.error(f"{kind} name '{name}' must not end in 'List' or 'Kind'")
+            if name.endswith('List'):
+                raise expr.error(f"{kind} name '{name}' must not end in 'List'")
             if not re.match(r'[A-Z][A-Za-z0-9]*$', name):
                 raise expr.error(f"{kind} name '{name}' is not in CamelCase")
         if kind == 'event' and not re.match(r'[A-Z][A-Z0-9_]*$', name):
