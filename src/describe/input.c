@@ -29,18 +29,62 @@ static const struct wire_value types[] = {
 	{ 0x15, "FF" },
 };
 
+/* Codes of the types that a driver sends. */
+static const struct wire_value leds[] = {
+	{ 0, "NUML" },
+	{ 1, "CAPSL" },
+	{ 2, "SCROLLL" },
+	{ 3, "COMPOSE" },
+	{ 4, "KANA" },
+	{ 5, "SLEEP" },
+	{ 6, "SUSPEND" },
+	{ 7, "MUTE" },
+	{ 8, "MISC" },
+	{ 9, "MAIL" },
+	{ 10, "CHARGING" },
+};
+
+static const struct wire_value sounds[] = { { 0, "CLICK" }, { 1, "BELL" }, { 2, "TONE" } };
+static const struct wire_value repeats[] = { { 0, "DELAY" }, { 1, "PERIOD" } };
+
+static const char *code_name(uint64_t type, uint64_t code)
+{
+	switch (type) {
+	case 0x11: return WIRE_NAME(leds, code);
+	case 0x12: return WIRE_NAME(sounds, code);
+	case 0x14: return WIRE_NAME(repeats, code);
+	default: return NULL;
+	}
+}
+
+static void status_event(const struct describe_in *in, struct describe_fields *ret)
+{
+	const char *name, *type_name;
+	uint64_t type, code, value;
+
+	if (!wire_get(in, 0, 2, &type))
+		return;
+	type_name = WIRE_NAME(types, type);
+	wire_add(ret, "type", type, type_name);
+	if (!wire_get(in, 2, 2, &code))
+		return;
+	name = code_name(type, code);
+	wire_add(ret, "code", code, name);
+	if (!wire_get(in, 4, 4, &value))
+		return;
+	wire_add(ret, "value", value, NULL);
+	if (name && type == 0x11)
+		wire_line(ret, "LED %s %s", name, value ? "on" : "off");
+	else if (name)
+		wire_line(ret, "%s %s %" PRIu64, type_name, name, value);
+}
+
 static void input_request(const struct describe_in *in, struct describe_fields *ret)
 {
-	static const struct wire_field event[] = {
-		WIRE_NAMED("type", 0, 2, types),
-		WIRE("code", 2, 2),
-		WIRE("value", 4, 4),
-	};
-
 	if (in->queue == 0)
 		wire_line(ret, "event buffer of %" PRIu32 " bytes", in->writable);
 	else
-		WIRE_DECODE(in, event, ret);
+		status_event(in, ret);
 }
 
 const struct describe_type describe_input = {
