@@ -9,7 +9,7 @@
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config python3 libjson-c-dev liburing-dev libcmocka-dev
-	libslirp-dev libncurses-dev libssl-dev'
+	libslirp-dev libncurses-dev libssl-dev libevdev-dev'
 demo='user-mode-linux busybox-static kmod'
 test="python3-pytest python3-prometheus-client clang-format
 	qemu-system-x86 qemu-utils valgrind tmux $demo"
