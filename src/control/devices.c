@@ -18,8 +18,10 @@
 #include "base/value.h"
 #include "control/balloon.h"
 #include "control/children.h"
+#include "control/input.h"
 #include "control/internal.h"
 #include "devices/balloon.h"
+#include "devices/input.h"
 #include "devices/registry.h"
 #include "inspect/vhost.h"
 #include "vhost/relay.h"
@@ -77,6 +79,13 @@ static const struct {
 	const struct qom_property *properties;
 } class_properties[] = {
 	{ &virtio_balloon_class, control_balloon_properties },
+	{ &virtio_keyboard_class, control_input_properties },
+	{ &virtio_mouse_class, control_input_properties },
+	{ &virtio_multitouch_class, control_input_properties },
+	{ &virtio_tablet_class, control_input_properties },
+#ifdef HAVE_LIBEVDEV
+	{ &virtio_input_host_class, control_input_host_properties },
+#endif
 };
 
 const struct qom_property *control_device_properties(const struct vdev_class *cls)

@@ -12,6 +12,7 @@
 #include "control/balloon.h"
 #include "control/children.h"
 #include "control/devices.h"
+#include "control/input.h"
 #include "control/internal.h"
 #include "control/iothreads.h"
 #include "control/objects.h"
@@ -143,6 +144,7 @@ const struct qapi_handlers control_handlers = {
 	.console_resize = control_cmd_console_resize,
 	.device_add = control_cmd_device_add,
 	.device_del = control_cmd_device_del,
+	.input_send_event = control_cmd_input_send_event,
 	.object_add = control_cmd_object_add,
 	.object_del = control_cmd_object_del,
 	.qom_list = control_cmd_qom_list,
