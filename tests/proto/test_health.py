@@ -12,6 +12,7 @@ from lib.health import fast, health, verdict
 from lib.process import wait_until
 from lib.ringside import serve
 from lib.slow_disk import slow_disk
+from lib.tracer import GETRANDOM, Tracer
 from lib.vhost_user import (ACKNOWLEDGE, DRIVER, F_EVENT_IDX, F_PACKED, FAILED, FEATURES_OK, Front,
                             Proto, Req, VhostUser)
 from lib.virtio import BLK_T_IN, BLK_T_OUT, Blk, Console
@@ -258,6 +259,29 @@ def test_a_thread_that_is_blocked(tmp_path):
             finally:
                 hold.unlink()
             other.queues[0].wait([chain])
+
+
+@pytest.mark.skipif(GETRANDOM is None, reason="the call's number is not known here")
+def test_a_thread_that_stands_inside_a_request(tmp_path):
+    """The device asks the kernel for bytes, and the thread does not come back from that."""
+    with serve(tmp_path, "virtio-rng,id=rng0") as host, host.qmp() as qmp:
+        fast(qmp)
+        with Front(host.socket("rng0")) as front:
+            def ask():
+                chain = front.queues[0].ring.add([(front.memory.alloc(64), 64, True)])
+                front.queues[0].kick()
+                return chain
+
+            front.queues[0].wait([ask()])
+            thread = verdict(qmp, "rng0", 0, "idle")["evidence"]["thread-id"]
+            with Tracer(thread) as tracer:
+                chain = ask()
+                tracer.stop_before(GETRANDOM)
+                found = verdict(qmp, "rng0", 0, "not-looking", "stuck")
+                assert found["evidence"]["waiting"] == 1
+                assert f"({thread}) is inside the device" in found["sentence"]
+            front.queues[0].wait([chain])
+            verdict(qmp, "rng0", 0, "idle")
 
 
 def test_memory_that_is_gone(tmp_path):
