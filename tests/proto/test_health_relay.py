@@ -142,3 +142,17 @@ def test_not_looking(tmp_path):
         assert "the back-end asked for no kicks" in found["sentence"]
         assert "read 512 bytes at sector 3" in found["sentence"]
         assert not found["evidence"]["kicks-wanted"] and not found["evidence"]["kicks-unread"]
+
+
+def test_a_place_that_nobody_can_know(tmp_path):
+    """A packed ring without a region: after the answer to a chain of three descriptors nothing in
+    memory says where the back-end goes on. Nobody is accused, and nothing is claimed."""
+    with serve(tmp_path, "virtio-blk,id=disk0,size=1M,packed=on") as back, \
+            relay(tmp_path, "id=r0,type=virtio-blk", connect=back.socket("disk0")) as host, \
+            host.qmp() as qmp, Front(host.socket("r0"), packed=True) as front:
+        fast(qmp)
+        Blk(front).read(0, 512)
+        front.queues[0].drain_calls()
+        found = verdict(qmp, "r0", 0, "not-known", "note")
+        assert "whether requests wait is not known" in found["sentence"]
+        assert not {"waiting", "in-flight", "outstanding"} & set(found["evidence"])
