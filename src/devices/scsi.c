@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * virtio-scsi: options to units, the configuration space, and how a command lies in its chain. The
+ * virtio-scsi: its life, the configuration space, and how a command lies in its chain. The
  * response's header, sense data included, is the first part of what is writable and is known last:
  * its pieces are kept, zeroes stand there meanwhile, and payload goes on behind it.
  *
@@ -11,20 +11,16 @@
  */
 #include "devices/scsi_int.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/be.h"
+#include "base/cleanup.h"
 
-#define SCSI_QUEUE_SIZE	     256
-#define SCSI_SEG_MAX	     126 /* fits a ring of 128, which front-ends choose */
-#define SCSI_CMD_PER_LUN     128
-#define SCSI_MAX_SECTORS     0xffff
-#define SCSI_CD_BLOCK_BYTES  2048
-#define SCSI_BLOCK_BYTES_MAX 32768 /* two of them are in SCSI_SAME_BYTES */
+#define SCSI_QUEUE_SIZE	 256
+#define SCSI_SEG_MAX	 126 /* fits a ring of 128, which front-ends choose */
+#define SCSI_CMD_PER_LUN 128
+#define SCSI_MAX_SECTORS 0xffff
 
 /* virtio 1.3, "Device configuration layout" of the SCSI host. */
 struct scsi_config {
@@ -55,149 +51,75 @@ struct scsi_response_header {
 
 /* --- life --- */
 
-static int check_options(struct scsi *scsi, struct err *err)
+static int add_unit(struct scsi *scsi, enum scsi_kind kind, struct err *err)
 {
-	uint32_t bytes = scsi->logical_block_size;
+	const struct scsi_unit_config config = {
+		.kind = kind,
+		.target = kind == SCSI_CD,
+		.filename = kind == SCSI_CD ? scsi->cdrom : scsi->filename,
+		.size_bytes = kind == SCSI_CD ? 0 : scsi->size,
+		.serial = kind == SCSI_CD ? NULL : scsi->serial,
+		.logical_block_bytes = scsi->logical_block_size,
+		.read_only = scsi->read_only,
+		.discard = scsi->discard,
+		.write_cache = scsi->write_cache,
+		.direct = scsi->direct,
+		.locking = scsi->locking,
+		.aio = scsi->aio,
+		.label = vdev_label(&scsi->dev),
+	};
 
-	if (!scsi->filename && !scsi->size && !scsi->cdrom)
-		return err_set(err, -EINVAL,
-			"%s: filename= or cdrom= names an image; for a disk without storage, give "
-			"size= instead",
-			vdev_label(&scsi->dev));
-	if (scsi->filename && scsi->size)
-		return err_set(err, -EINVAL,
-			"%s: size= is for a disk without storage; the size of '%s' is its own",
-			vdev_label(&scsi->dev), scsi->filename);
-	if (scsi->serial && strlen(scsi->serial) > SCSI_SERIAL_BYTES)
-		return err_set(err, -EINVAL, "%s: serial='%s' has %zu bytes: expected %d at most",
-			vdev_label(&scsi->dev), scsi->serial, strlen(scsi->serial),
-			SCSI_SERIAL_BYTES);
-	if (bytes & (bytes - 1))
-		return err_set(err, -EINVAL,
-			"%s: logical_block_size=%u is no power of two within 512 and %d",
-			vdev_label(&scsi->dev), bytes, SCSI_BLOCK_BYTES_MAX);
-	return 0;
-}
-
-static int check_unit(struct scsi *scsi, struct scsi_unit *unit, struct err *err)
-{
-	const struct disk *disk = unit->disk;
-
-	if (unit->kind == SCSI_DISK && disk->size_bytes % unit->block_bytes)
-		return err_set(err, -EINVAL,
-			"%s: the image has %llu bytes, no multiple of logical_block_size=%u",
-			vdev_label(&scsi->dev), (unsigned long long)disk->size_bytes,
-			unit->block_bytes);
-	if (!unit->num_blocks)
-		return err_set(err, -EINVAL, "%s: '%s' has less than one block of %u bytes",
-			vdev_label(&scsi->dev), disk->name, unit->block_bytes);
-	if (disk->direct && unit->block_bytes < disk->block_bytes)
-		return err_set(err, -EINVAL,
-			"%s: direct=on needs logical_block_size=%u or more on this image",
-			vdev_label(&scsi->dev), disk->block_bytes);
-	return 0;
-}
-
-static int add_unit(struct scsi *scsi, enum scsi_kind kind, const char *filename, struct err *err)
-{
-	struct scsi_unit *unit = &scsi->units[scsi->num_units];
-	struct disk_config config = DISK_CONFIG_INIT;
-	int r;
-
-	config.kind = filename ? DISK_FILE : DISK_NULL;
-	config.filename = filename;
-	config.size_bytes = scsi->size;
-	config.read_only = kind == SCSI_CD || scsi->read_only;
-	config.locking = scsi->locking;
-	/* Before the loop runs nobody else waits for it. */
-	config.lock_patient = !atomic_load(&scsi->dev.main_loop->tid);
-	config.direct = scsi->direct;
-	config.writeback = scsi->write_cache;
-	config.aio = (enum disk_aio)scsi->aio;
-	r = disk_open(&config, &unit->disk, err);
-	if (r < 0)
-		return r;
-	scsi->num_units++;
-	unit->kind = kind;
-	unit->target = kind == SCSI_CD;
-	unit->block_bytes = kind == SCSI_CD ? SCSI_CD_BLOCK_BYTES : scsi->logical_block_size;
-	unit->num_blocks = unit->disk->size_bytes / unit->block_bytes;
-	unit->thin = kind == SCSI_DISK && scsi->discard && !unit->disk->read_only;
-	unit->write_cache = kind == SCSI_DISK && scsi->write_cache;
-	if (kind == SCSI_DISK && scsi->serial)
-		snprintf(unit->serial, sizeof(unit->serial), "%s", scsi->serial);
-	atomic_init(&unit->attention, SCSI_POWERED_ON);
-	atomic_init(&unit->stopped, false);
-	return check_unit(scsi, unit, err);
+	return scsi_unit_add(&scsi->dev, &config, NULL, err);
 }
 
 static int scsi_realize(struct vdev *dev, struct err *err)
 {
 	struct scsi *scsi = scsi_of(dev);
 	unsigned int i;
-	int r;
+	int r = 0;
 
-	r = check_options(scsi, err);
-	if (!r && (scsi->filename || scsi->size))
-		r = add_unit(scsi, SCSI_DISK, scsi->filename, err);
-	if (!r && scsi->cdrom)
-		r = add_unit(scsi, SCSI_CD, scsi->cdrom, err);
-	if (r < 0)
-		return r;
 	atomic_init(&scsi->sense_size, SCSI_SENSE_DEFAULT);
 	atomic_init(&scsi->cdb_size, SCSI_CDB_DEFAULT);
 	vdev_set_queues(dev, SCSI_QUEUE_FIRST + scsi->num_queues, SCSI_QUEUE_SIZE);
+	virtio_features_set(&dev->device_features, VIRTIO_SCSI_F_HOTPLUG, true);
+	if (dev->id)
+		dev->bus_name = scsi->bus_name = xasprintf("%s.0", dev->id);
 	scsi->queues = xnew_n(struct scsi_queue, dev->num_queues);
 	for (i = 0; i < dev->num_queues; i++) {
 		scsi->queues[i].scsi = scsi;
 		scsi->queues[i].index = i;
 		scsi_tasks_init(&scsi->queues[i]);
 	}
-	return 0;
+	if (scsi->filename || scsi->size)
+		r = add_unit(scsi, SCSI_DISK, err);
+	if (!r && scsi->cdrom)
+		r = add_unit(scsi, SCSI_CD, err);
+	return r;
 }
 
 static void scsi_unrealize(struct vdev *dev)
 {
 	struct scsi *scsi = scsi_of(dev);
 
-	while (scsi->num_units) {
-		scsi->num_units--;
-		disk_free(scsi->units[scsi->num_units].disk);
-		scsi->units[scsi->num_units].disk = NULL;
-	}
+	scsi_units_free(scsi);
 	free(scsi->queues);
 	scsi->queues = NULL;
-}
-
-/* The channel to a unit of another queue that the same loop serves, or NULL. */
-static struct disk_chan *find_chan(struct scsi *scsi, const struct vq *vq, unsigned int unit)
-{
-	unsigned int i;
-
-	/* Only this loop touches the scsi_queue of the queues that it serves. */
-	for (i = SCSI_QUEUE_FIRST; i < scsi->dev.num_queues; i++)
-		if (i != vq->index && scsi->dev.queues[i].loop == vq->loop &&
-			scsi->queues[i].chans[unit])
-			return scsi->queues[i].chans[unit];
-	return NULL;
+	dev->bus_name = NULL;
+	free(take_ptr(scsi->bus_name));
 }
 
 static int scsi_queue_start(struct vdev *dev, struct vq *vq, struct err *err)
 {
 	struct scsi *scsi = scsi_of(dev);
 	struct scsi_queue *q = &scsi->queues[vq->index];
-	unsigned int i;
-	int r = 0;
+	int r;
 
+	q->vq = vq;
 	if (vq->index == SCSI_QUEUE_CONTROL)
 		return scsi_control_start(scsi, vq);
 	if (vq->index == SCSI_QUEUE_EVENT)
 		return 0;
-	for (i = 0; i < scsi->num_units && !r; i++) {
-		q->chans[i] = find_chan(scsi, vq, i);
-		if (!q->chans[i])
-			r = disk_chan_open(scsi->units[i].disk, vq->loop, &q->chans[i], err);
-	}
+	r = scsi_paths_open(q, err);
 	if (r < 0)
 		return r;
 	q->reqs = xnew_n(struct scsi_req, vq->num);
@@ -210,19 +132,13 @@ static void scsi_queue_stop(struct vdev *dev, struct vq *vq)
 {
 	struct scsi *scsi = scsi_of(dev);
 	struct scsi_queue *q = &scsi->queues[vq->index];
-	unsigned int i;
 
-	if (vq->index == SCSI_QUEUE_CONTROL) {
+	if (vq->index == SCSI_QUEUE_CONTROL)
 		scsi_control_stop(scsi);
-		return;
-	}
-	for (i = 0; i < scsi->num_units; i++) {
-		if (!find_chan(scsi, vq, i))
-			disk_chan_close(q->chans[i]);
-		q->chans[i] = NULL;
-	}
+	scsi_paths_close(q);
 	free(q->reqs);
 	free(q->same);
+	q->vq = NULL;
 	q->reqs = NULL;
 	q->num_reqs = 0;
 	q->same = NULL;
@@ -232,14 +148,11 @@ static void scsi_queue_stop(struct vdev *dev, struct vq *vq)
 static void scsi_reset(struct vdev *dev)
 {
 	struct scsi *scsi = scsi_of(dev);
-	unsigned int i;
 
 	atomic_store_explicit(&scsi->sense_size, SCSI_SENSE_DEFAULT, memory_order_relaxed);
 	atomic_store_explicit(&scsi->cdb_size, SCSI_CDB_DEFAULT, memory_order_relaxed);
-	for (i = 0; i < scsi->num_units; i++) {
-		atomic_store(&scsi->units[i].attention, SCSI_POWERED_ON);
-		atomic_store(&scsi->units[i].stopped, false);
-	}
+	scsi_units_reset(scsi);
+	scsi_events_forget(scsi);
 }
 
 /* --- configuration space --- */
@@ -256,8 +169,8 @@ static void scsi_get_config(struct vdev *dev, void *config)
 	c->event_info_size = le32_make(16);
 	c->sense_size = le32_make(atomic_load_explicit(&scsi->sense_size, memory_order_relaxed));
 	c->cdb_size = le32_make(atomic_load_explicit(&scsi->cdb_size, memory_order_relaxed));
-	c->max_target = le16_make(255);
-	c->max_lun = le32_make(16383);
+	c->max_target = le16_make(SCSI_TARGET_MAX);
+	c->max_lun = le32_make(SCSI_LUN_MAX);
 }
 
 /* sense_size and cdb_size are the driver's to write, whole; what is too large is not taken. */
@@ -350,26 +263,6 @@ void scsi_complete(struct scsi_req *req)
 
 /* --- requests --- */
 
-void scsi_find(struct scsi *scsi, const uint8_t *lun, struct scsi_address *ret)
-{
-	unsigned int i, method = lun[2] >> 6;
-
-	*ret = (struct scsi_address){ .target = lun[1] };
-	/* 1, the target, the unit in either of the forms of one level, and nothing behind it. */
-	if (lun[0] != 1 || be32_read(lun + 4))
-		return;
-	ret->lun = be16_read(lun + 2) & 0x3fff;
-	for (i = 0; i < scsi->num_units; i++) {
-		struct scsi_unit *unit = &scsi->units[i];
-
-		if (unit->target != ret->target)
-			continue;
-		ret->target_there = true;
-		if (unit->lun == ret->lun && (method == 1 || !lun[2]))
-			ret->unit = unit;
-	}
-}
-
 /* Keeps the pieces of the response's header, and goes on behind it. False: there is no room. */
 static bool begin_response(struct scsi_req *req, size_t len)
 {
@@ -408,10 +301,11 @@ static enum serve_verdict serve_command(struct scsi *scsi, struct scsi_req *req)
 	req->out_bytes = c->readable.bytes;
 	if (req->in_bytes && req->out_bytes)
 		return scsi_respond(req, VIRTIO_SCSI_S_FAILURE);
-	scsi_find(scsi, h.lun, &address);
+	scsi_find(&scsi->queues[req->vq->index], h.lun, &address);
 	if (!address.target_there)
 		return scsi_respond(req, VIRTIO_SCSI_S_BAD_TARGET);
-	req->unit = address.unit;
+	req->path = address.path;
+	req->unit = address.path ? address.path->unit : NULL;
 	req->target = address.target;
 	req->lun = address.lun;
 	req->tag = le64_get(h.id);
@@ -428,9 +322,8 @@ static enum serve_verdict scsi_serve(struct vdev *dev, struct vq *vq, struct cha
 
 	if (vq->index == SCSI_QUEUE_CONTROL)
 		return scsi_control(scsi, vq, c);
-	/* Units neither come nor go while the device is there: the buffers wait. */
 	if (vq->index == SCSI_QUEUE_EVENT)
-		return SERVE_RETRY;
+		return scsi_serve_event(scsi, vq, c);
 	head = sizeof(struct scsi_response_header) +
 	       atomic_load_explicit(&scsi->sense_size, memory_order_relaxed);
 	req = &q->reqs[c->slot];
@@ -456,11 +349,9 @@ static enum serve_verdict scsi_serve(struct vdev *dev, struct vq *vq, struct cha
 
 /* --- options --- */
 
-static const char *const aio_choices[] = { "auto", "io_uring", "threads", NULL };
-
 static const struct option_spec scsi_options[] = {
 	{ "filename", OPTION_STRING, offsetof(struct scsi, filename), NULL, 0, 0, NULL,
-		"raw image or block device of the disk, target 0 (a path or fd=N)" },
+		"raw image or block device of a disk, target 0 (a path or fd=N); more by scsi-hd" },
 	{ "size", OPTION_SIZE, offsetof(struct scsi, size), "0", 0, INT64_MAX, NULL,
 		"instead of filename: a disk of this size without storage, for measuring" },
 	{ "cdrom", OPTION_STRING, offsetof(struct scsi, cdrom), NULL, 0, 0, NULL,
@@ -472,8 +363,8 @@ static const struct option_spec scsi_options[] = {
 	{ "num_queues", OPTION_U32, offsetof(struct scsi, num_queues), "1", 1, SCSI_QUEUES_MAX,
 		NULL, "request queues" },
 	{ "logical_block_size", OPTION_U32, offsetof(struct scsi, logical_block_size), "512", 512,
-		SCSI_BLOCK_BYTES_MAX, NULL, "the disk's unit of every request, in bytes" },
-	{ "aio", OPTION_ENUM, offsetof(struct scsi, aio), "auto", 0, 0, aio_choices,
+		SCSI_LOGICAL_BLOCK_MAX, NULL, "the disk's unit of every request, in bytes" },
+	{ "aio", OPTION_ENUM, offsetof(struct scsi, aio), "auto", 0, 0, scsi_aio_choices,
 		"how the host does the I/O; auto: at once what cannot wait, the rest by io_uring" },
 	{ "direct", OPTION_BOOL, offsetof(struct scsi, direct), "off", 0, 0, NULL,
 		"bypass the host's page cache" },
@@ -487,7 +378,7 @@ static const struct option_spec scsi_options[] = {
 
 const struct vdev_class virtio_scsi_class = {
 	.name = "virtio-scsi",
-	.description = "SCSI host: a disk, a CD-ROM",
+	.description = "SCSI host: disks and CD-ROMs",
 	.virtio_id = 8,
 	.instance_bytes = sizeof(struct scsi),
 	.config_bytes = sizeof(struct scsi_config),

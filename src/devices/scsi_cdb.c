@@ -120,7 +120,7 @@ static const struct command {
 	{ 0x12, BOTH, ANY_UNIT | NO_ATTENTION, scsi_inquiry },
 	{ 0x1a, BOTH, 0, scsi_mode_sense },
 	{ 0x1b, BOTH, 0, start_stop_unit },
-	{ 0x1e, SCSI_CD, 0, prevent_removal },
+	{ 0x1e, BOTH, 0, prevent_removal },
 	{ 0x25, BOTH, STARTED, read_capacity10 },
 	{ 0x28, BOTH, STARTED, scsi_read },
 	{ 0x2a, SCSI_DISK, STARTED, scsi_write },
@@ -166,6 +166,8 @@ enum serve_verdict scsi_execute(struct scsi_req *req)
 		attention = atomic_exchange(&unit->attention, 0);
 	if (attention)
 		return scsi_fail(req, attention);
+	if (unit && !req->path->chan)
+		return scsi_fail(req, SCSI_UNREACHABLE);
 	if (!command || (unit && !(command->kinds & unit->kind)))
 		return scsi_fail(req, SCSI_BAD_OPCODE);
 	/* The control byte is the last; NACA is not there (SAM, "Control byte"). */

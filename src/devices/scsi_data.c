@@ -49,7 +49,7 @@ static void get_extent(const struct scsi_req *req, struct extent *ret)
 
 struct disk_chan *scsi_chan(struct scsi_req *req)
 {
-	return req->scsi->queues[req->vq->index].chans[req->unit - req->scsi->units];
+	return req->path->chan;
 }
 
 uint32_t scsi_sense_of(int result, bool writing)

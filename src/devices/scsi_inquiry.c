@@ -40,14 +40,14 @@ static enum serve_verdict standard_page(struct scsi_req *req)
 	uint8_t data[36] = { 0 };
 
 	data[0] = unit ? type_of(unit) : TYPE_NONE;
-	data[1] = unit && unit->kind == SCSI_CD ? 0x80 : 0; /* removable */
+	data[1] = unit && unit->removable ? 0x80 : 0;
 	data[2] = 5; /* SPC-3 */
 	data[3] = 0x12; /* hierarchical addresses, the standard's format */
 	data[4] = sizeof(data) - 5;
 	data[7] = 0x02; /* commands are queued */
-	put_text(data + 8, "RINGSIDE", 8);
-	put_text(data + 16, unit && unit->kind == SCSI_CD ? "CD-ROM" : "DISK", 16);
-	put_text(data + 32, "1.0", 4);
+	put_text(data + 8, unit ? unit->vendor : "RINGSIDE", 8);
+	put_text(data + 16, unit ? unit->product : "", 16);
+	put_text(data + 32, unit ? unit->version : "", 4);
 	return scsi_reply(req, data, sizeof(data), be16_read(req->cdb + 3));
 }
 
@@ -68,7 +68,7 @@ static void identification_page(const struct scsi_req *req, struct page *p)
 
 	d[0] = 0x02; /* ASCII */
 	d[1] = 0x01; /* T10 vendor identification, of the unit */
-	put_text(d + 4, "RINGSIDE", 8);
+	put_text(d + 4, unit->vendor, 8);
 	if (n) {
 		memcpy(d + 12, unit->serial, n);
 	} else {
@@ -176,18 +176,27 @@ enum serve_verdict scsi_inquiry(struct scsi_req *req)
 	return req->cdb[1] & 0x01 ? vital_page(req) : standard_page(req);
 }
 
+/* Whoever has the list knows what changed (SPC, "REPORT LUNS command"). */
+static void forget_change(struct scsi_unit *unit)
+{
+	uint32_t changed = SCSI_UNITS_CHANGED;
+
+	if (unit)
+		atomic_compare_exchange_strong(&unit->attention, &changed, 0);
+}
+
 enum serve_verdict scsi_report_luns(struct scsi_req *req)
 {
+	const struct scsi_path *path = req->scsi->queues[req->vq->index].paths;
 	uint8_t data[8 + 8 * SCSI_UNITS_MAX] = { 0 };
 	uint32_t asked = be32_read(req->cdb + 6);
 	size_t len = 8;
-	unsigned int i;
 
 	/* 0: all but the well-known; 1: those, of which there are none; 2: both. */
 	if (req->cdb[2] > 2 || asked < 16)
 		return scsi_fail(req, SCSI_BAD_CDB_FIELD);
-	for (i = 0; i < req->scsi->num_units && req->cdb[2] != 1; i++) {
-		const struct scsi_unit *unit = &req->scsi->units[i];
+	for (; path && req->cdb[2] != 1; path = path->next) {
+		const struct scsi_unit *unit = path->unit;
 
 		if (unit->target != req->target)
 			continue;
@@ -197,5 +206,6 @@ enum serve_verdict scsi_report_luns(struct scsi_req *req)
 		len += 8;
 	}
 	be32_write(data, (uint32_t)(len - 8));
+	forget_change(req->unit);
 	return scsi_reply(req, data, len, asked);
 }

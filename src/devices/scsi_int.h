@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of virtio-scsi share. Units are made by realize() and constant from then on but
- * for what is atomic. A request belongs to the loop of its queue.
+ * What the files of virtio-scsi share. The main loop makes units and ends them; what a command is
+ * told of one is constant or atomic. Each queue has a list of its own of the units that there are,
+ * which belongs to its loop while it runs and to the main loop while it is idle. A request belongs
+ * to the loop of its queue.
  */
 #ifndef DEVICES_SCSI_INT_H
 #define DEVICES_SCSI_INT_H
@@ -16,7 +18,10 @@
 #define SCSI_QUEUE_EVENT     1
 #define SCSI_QUEUE_FIRST     2 /* of the request queues */
 #define SCSI_QUEUES_MAX	     256 /* request queues */
-#define SCSI_UNITS_MAX	     2
+#define SCSI_UNITS_MAX	     256
+#define SCSI_TARGET_MAX	     255
+#define SCSI_LUN_MAX	     16383
+#define SCSI_EVENTS_MAX	     64 /* that wait for buffers */
 #define SCSI_CDB_DEFAULT     32
 #define SCSI_CDB_MAX	     255 /* what a driver may set cdb_size to */
 #define SCSI_SENSE_DEFAULT   96
@@ -24,10 +29,20 @@
 #define SCSI_CDB_BYTES	     16 /* of a command block are looked at */
 #define SCSI_UNMAP_MAX	     32 /* descriptors in one UNMAP */
 #define SCSI_RANGE_BYTES_MAX (1ull << 31) /* unmapped, or written by WRITE SAME, at once */
-#define SCSI_SAME_BYTES	     65536 /* of a pattern that are written at once */
+#define SCSI_SAME_BYTES	     65536 /* of a pattern that are written at once: two blocks or more */
 #define SCSI_SERIAL_BYTES    36
 
-/* virtio 1.3, "SCSI Host Device", "Device Operation: Request Queues", "Control Queue" */
+/* virtio 1.3, "SCSI Host Device", "Feature bits" */
+#define VIRTIO_SCSI_F_HOTPLUG 1
+
+/* "Device Operation: Event Queue" */
+#define VIRTIO_SCSI_T_NO_EVENT	      0
+#define VIRTIO_SCSI_T_TRANSPORT_RESET 1
+#define VIRTIO_SCSI_T_EVENTS_MISSED   0x80000000u
+#define VIRTIO_SCSI_EVT_RESET_RESCAN  1
+#define VIRTIO_SCSI_EVT_RESET_REMOVED 2
+
+/* "Device Operation: Request Queues", "Control Queue" */
 #define VIRTIO_SCSI_S_OK		 0
 #define VIRTIO_SCSI_S_OVERRUN		 1
 #define VIRTIO_SCSI_S_BAD_TARGET	 3
@@ -43,6 +58,7 @@
 #define SCSI_SENSE(key, asc, ascq) ((uint32_t)(key) << 16 | (asc) << 8 | (ascq))
 #define SCSI_NO_SENSE		   SCSI_SENSE(0x0, 0x00, 0x00)
 #define SCSI_STOPPED		   SCSI_SENSE(0x2, 0x04, 0x02)
+#define SCSI_UNREACHABLE	   SCSI_SENSE(0x4, 0x08, 0x00)
 #define SCSI_READ_ERROR		   SCSI_SENSE(0x3, 0x11, 0x00)
 #define SCSI_WRITE_ERROR	   SCSI_SENSE(0x3, 0x0c, 0x00)
 #define SCSI_BAD_LIST_LENGTH	   SCSI_SENSE(0x5, 0x1a, 0x00)
@@ -55,28 +71,57 @@
 #define SCSI_POWERED_ON		   SCSI_SENSE(0x6, 0x29, 0x00)
 #define SCSI_WAS_RESET		   SCSI_SENSE(0x6, 0x29, 0x03)
 #define SCSI_NEXUS_LOST		   SCSI_SENSE(0x6, 0x29, 0x07)
+#define SCSI_UNITS_CHANGED	   SCSI_SENSE(0x6, 0x3f, 0x0e)
 #define SCSI_WRITE_PROTECTED	   SCSI_SENSE(0x7, 0x27, 0x00)
 #define SCSI_NO_SPACE		   SCSI_SENSE(0x7, 0x27, 0x07)
 #define SCSI_DATA_LOST		   SCSI_SENSE(0xb, 0x4b, 0x00)
 
-enum scsi_kind {
-	SCSI_DISK = 1,
-	SCSI_CD = 2,
+/*
+ * Something to do to a queue's list of units: on its loop while it runs, on the main loop once it
+ * is idle. @here: that is the main loop.
+ */
+struct scsi_errand {
+	struct scsi_unit *unit;
+	unsigned int queue;
+	void (*fn)(struct scsi_errand *errand, bool here);
+	struct loop_post post;
+	struct vdev_wait wait;
+};
+
+/* A unit as one queue has it. */
+struct scsi_path {
+	struct scsi_unit *unit;
+	struct scsi_path *next; /* in the queue's list, or among those that leave it */
+	struct disk_chan *chan; /* one for each loop and unit; NULL: the queue does not run */
+	struct scsi_errand plug, unplug;
 };
 
 struct scsi_unit {
+	struct scsi *scsi;
 	enum scsi_kind kind;
 	uint8_t target;
 	uint16_t lun;
 	struct disk *disk;
 	uint32_t block_bytes;
 	uint64_t num_blocks;
+	bool removable;
 	bool thin; /* UNMAP, and WRITE SAME that unmaps */
 	bool write_cache;
+	char *label; /* for messages */
 	char serial[SCSI_SERIAL_BYTES + 1];
+	char vendor[9], product[17], version[5];
 	/* The sense data of a unit attention that the next command is told; 0: none. */
 	_Atomic uint32_t attention;
 	_Atomic bool stopped; /* by START STOP UNIT */
+
+	/* The main loop's. */
+	struct scsi_unit *next; /* by target, then by unit */
+	struct scsi_path *paths; /* by queue */
+	bool leaving;
+	void (*removed)(void *opaque);
+	void *opaque;
+	_Atomic unsigned int num_plugs, num_unplugs; /* errands that are not through */
+	struct loop_post plugged_post, unplugged_post;
 };
 
 /* Where an address leads. */
@@ -84,7 +129,7 @@ struct scsi_address {
 	bool target_there; /* it has units */
 	uint8_t target;
 	uint16_t lun;
-	struct scsi_unit *unit; /* NULL: no such unit */
+	struct scsi_path *path; /* NULL: no such unit */
 };
 
 struct scsi_range {
@@ -99,6 +144,7 @@ struct scsi_req {
 	struct chain *chain;
 	struct vq *vq;
 	struct scsi_unit *unit; /* NULL: the target has no such unit */
+	struct scsi_path *path; /* the queue's to it */
 	uint8_t target;
 	uint16_t lun;
 	bool busy; /* held, and not answered */
@@ -124,8 +170,9 @@ struct scsi_task;
 
 /* What a queue's loop owns. */
 struct scsi_queue {
-	struct disk_chan *chans[SCSI_UNITS_MAX]; /* one for each loop and unit */
-	struct scsi_req *reqs; /* NULL: it does not run */
+	struct scsi_path *paths; /* by target, then by unit; of control and request queues */
+	struct vq *vq; /* NULL: it does not run */
+	struct scsi_req *reqs; /* of a request queue that runs */
 	uint32_t num_reqs;
 	uint64_t num_commands;
 	uint8_t *same; /* the pattern of the WRITE SAME at hand; made at the first one */
@@ -133,7 +180,21 @@ struct scsi_queue {
 	struct scsi *scsi;
 	unsigned int index;
 	struct scsi_task *tasks; /* functions that wait for commands of this queue */
+	struct scsi_path *leaving; /* units that are gone once their commands are answered */
 	struct loop_work check; /* looks at them, behind the answers that are on their way */
+};
+
+struct scsi_event {
+	uint8_t target;
+	uint16_t lun;
+	uint32_t event, reason;
+};
+
+/* From the main loop to the event queue's. Free-running indices; each is written by one side. */
+struct scsi_events {
+	struct scsi_event ring[SCSI_EVENTS_MAX];
+	_Atomic unsigned int put, taken;
+	_Atomic bool missed; /* one found no room */
 };
 
 struct scsi {
@@ -144,8 +205,10 @@ struct scsi {
 	uint32_t num_queues, logical_block_size;
 	uint64_t size;
 	_Atomic uint32_t sense_size, cdb_size; /* as the driver set them */
-	struct scsi_unit units[SCSI_UNITS_MAX];
+	char *bus_name;
+	struct scsi_unit *units; /* by target, then by unit */
 	unsigned int num_units;
+	struct scsi_events events;
 	struct scsi_queue *queues; /* all, the control queue first */
 	struct scsi_task *task_slots; /* the control queue's, one a chain */
 	struct log_limit log;
@@ -158,8 +221,6 @@ static inline struct scsi *scsi_of(struct vdev *dev)
 
 /* --- scsi.c --- */
 
-/* The eight bytes that name a unit. */
-void scsi_find(struct scsi *scsi, const uint8_t *lun, struct scsi_address *ret);
 /* Answers: a response and a status of this command, with req->sense where there is one. */
 enum serve_verdict scsi_respond(struct scsi_req *req, uint8_t response);
 /* The same: a CHECK CONDITION with this sense data. */
@@ -173,6 +234,27 @@ enum serve_verdict scsi_good(struct scsi_req *req);
 enum serve_verdict scsi_reply(struct scsi_req *req, const void *data, size_t len, size_t asked);
 /* A command that was held is answered: it goes back. */
 void scsi_complete(struct scsi_req *req);
+
+/* --- scsi_units.c --- */
+
+/* What eight bytes lead to, by the list of a queue. */
+void scsi_find(struct scsi_queue *q, const uint8_t *lun, struct scsi_address *ret);
+/* The queue's loop: its ways to the units' disks. */
+int scsi_paths_open(struct scsi_queue *q, struct err *err);
+void scsi_paths_close(struct scsi_queue *q);
+/* The queue's loop: what leaves it and has no command out any more is gone. */
+void scsi_paths_settle(struct scsi_queue *q);
+/* Main loop, idle: as after a power-on. All of them, for good. */
+void scsi_units_reset(struct scsi *scsi);
+void scsi_units_free(struct scsi *scsi);
+
+/* --- scsi_event.c --- */
+
+/* Main loop: the driver is told, where it wants to be. */
+void scsi_event_put(struct scsi *scsi, const struct scsi_event *event);
+enum serve_verdict scsi_serve_event(struct scsi *scsi, struct vq *vq, struct chain *c);
+/* Main loop, idle. */
+void scsi_events_forget(struct scsi *scsi);
 
 /* --- scsi_cdb.c --- */
 
@@ -215,9 +297,11 @@ enum serve_verdict scsi_event_status(struct scsi_req *req);
 enum serve_verdict scsi_control(struct scsi *scsi, struct vq *vq, struct chain *c);
 int scsi_control_start(struct scsi *scsi, struct vq *vq);
 void scsi_control_stop(struct scsi *scsi);
-/* A request queue begins to exist, its loop stops serving it, one of its commands was answered. */
+/* A queue begins to exist, its loop stops serving it, one of its commands was answered. */
 void scsi_tasks_init(struct scsi_queue *q);
 void scsi_tasks_stop(struct scsi_queue *q);
 void scsi_tasks_answered(struct scsi_queue *q);
+/* The queue's loop: looks soon at who waits, behind the answers that are on their way. */
+void scsi_tasks_check(struct scsi_queue *q);
 
 #endif

@@ -5,7 +5,8 @@
  * The host's I/O cannot be called back: a command that has begun runs to its end and is answered by
  * what became of it. A function that aborts therefore waits for the commands that it names: once it
  * is answered, none of them is out any more, and their answers lie in the rings. It visits one
- * queue after the other, on the loop of each, and waits there for what was in flight when it came.
+ * queue after the other, on the loop of each. There it lets the queue take what the driver had made
+ * available, and waits for what is then in flight.
  */
 #include "devices/scsi_int.h"
 
@@ -65,6 +66,8 @@ struct scsi_task {
 	uint64_t tag;
 	bool found;
 	unsigned int queue; /* that it visits */
+	bool arrived; /* all that the driver had made available there was taken */
+	uint64_t taken; /* when the queue has taken so many, it surely was */
 	uint64_t before; /* of that queue's commands, those up to this number */
 	struct scsi_task *next;
 	struct loop_post post;
@@ -123,22 +126,41 @@ static void go_on(struct scsi_task *task)
 	loop_post(task->vq->loop, &task->post);
 }
 
+/* Has the queue taken all that lay in its ring when the task came to it? */
+static bool arrives(struct scsi_queue *q, struct scsi_task *task)
+{
+	if (!task->arrived && q->vq && !vq_has_taken(q->vq, task->taken))
+		return false;
+	if (!task->arrived)
+		task->before = q->num_commands;
+	task->arrived = true;
+	return true;
+}
+
 /* Behind the answers that the queue's loop still has to show to the driver. */
 static void look(struct scsi_queue *q)
 {
 	struct scsi_task **at = &q->tasks;
+	bool behind = false;
 
 	while (*at) {
 		struct scsi_task *task = *at;
-		bool out = is_out(q, task);
+		bool here = arrives(q, task), out = here && is_out(q, task);
 
+		behind |= !here;
 		task->found |= out;
-		if (out && !task->function->asks) {
+		if (!here || (out && !task->function->asks)) {
 			at = &task->next;
 			continue;
 		}
 		*at = task->next;
 		go_on(task);
+	}
+	scsi_paths_settle(q);
+	/* One more turn for the queue, and then one for us; else the next answer brings us back. */
+	if (behind && !vq_is_dry(q->vq)) {
+		vq_resume(q->vq);
+		scsi_tasks_check(q);
 	}
 }
 
@@ -147,15 +169,28 @@ static void on_check(struct loop_work *work)
 	look(container_of(work, struct scsi_queue, check));
 }
 
+void scsi_tasks_check(struct scsi_queue *q)
+{
+	struct loop *loop = q->scsi->dev.queues[q->index].loop;
+
+	/* It may be queued before the work that shows an answer. */
+	loop_work_cancel(loop, &q->check);
+	loop_work_add(loop, &q->check);
+}
+
 static void visit(struct loop_post *post)
 {
 	struct scsi_task *task = container_of(post, struct scsi_task, post);
 	struct scsi_queue *q = &task->scsi->queues[task->queue];
 
-	task->before = q->num_commands;
+	task->arrived = false;
+	if (q->vq) {
+		task->taken = vq_mark_available(q->vq);
+		vq_resume(q->vq);
+	}
 	task->next = q->tasks;
 	q->tasks = task;
-	loop_work_add(task->scsi->dev.queues[task->queue].loop, &q->check);
+	scsi_tasks_check(q);
 }
 
 void scsi_tasks_init(struct scsi_queue *q)
@@ -165,13 +200,8 @@ void scsi_tasks_init(struct scsi_queue *q)
 
 void scsi_tasks_answered(struct scsi_queue *q)
 {
-	struct loop *loop = q->scsi->dev.queues[q->index].loop;
-
-	if (!q->tasks)
-		return;
-	/* It may be queued before the work that shows this answer. */
-	loop_work_cancel(loop, &q->check);
-	loop_work_add(loop, &q->check);
+	if (q->tasks || q->leaving)
+		scsi_tasks_check(q);
 }
 
 void scsi_tasks_stop(struct scsi_queue *q)
@@ -192,10 +222,10 @@ static void finish(struct loop_post *post)
 {
 	struct scsi_task *task = container_of(post, struct scsi_task, post);
 	struct scsi *scsi = task->scsi;
-	unsigned int i;
+	struct scsi_path *path = scsi->queues[SCSI_QUEUE_CONTROL].paths;
 
-	for (i = 0; i < scsi->num_units && task->function->attention; i++) {
-		struct scsi_unit *unit = &scsi->units[i];
+	for (; path && task->function->attention; path = path->next) {
+		struct scsi_unit *unit = path->unit;
 
 		if (unit->target != task->target ||
 			(task->function->scope != TARGET && unit->lun != task->lun))
@@ -229,10 +259,10 @@ static enum serve_verdict serve_task(struct scsi *scsi, struct vq *vq, struct ch
 	number = le32_get(req.function);
 	if (number >= ARRAY_SIZE(functions) || !functions[number].known)
 		return refuse(vq, c, VIRTIO_SCSI_S_FUNCTION_REJECTED);
-	scsi_find(scsi, req.lun, &address);
+	scsi_find(&scsi->queues[SCSI_QUEUE_CONTROL], req.lun, &address);
 	if (!address.target_there)
 		return refuse(vq, c, VIRTIO_SCSI_S_BAD_TARGET);
-	if (!address.unit && functions[number].scope != TARGET)
+	if (!address.path && functions[number].scope != TARGET)
 		return refuse(vq, c, VIRTIO_SCSI_S_INCORRECT_LUN);
 	*task = (struct scsi_task){ .scsi = scsi,
 		.vq = vq,
@@ -256,10 +286,10 @@ static enum serve_verdict serve_notify(struct scsi *scsi, struct vq *vq, struct 
 	if (!chain_take(c, req.lun, 8) || !chain_take(c, &req.events, 4)) {
 		response.response = VIRTIO_SCSI_S_FAILURE;
 	} else {
-		scsi_find(scsi, req.lun, &address);
+		scsi_find(&scsi->queues[SCSI_QUEUE_CONTROL], req.lun, &address);
 		if (!address.target_there)
 			response.response = VIRTIO_SCSI_S_BAD_TARGET;
-		else if (!address.unit)
+		else if (!address.path)
 			response.response = VIRTIO_SCSI_S_INCORRECT_LUN;
 	}
 	if (response.response)

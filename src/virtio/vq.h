@@ -394,6 +394,25 @@ void vq_complete(struct vq *vq, struct chain *c);
 int vq_discard(struct vq *vq, uint64_t gpa, uint64_t len);
 /* Serving loop: what made serve() say SERVE_RETRY has passed. Harmless otherwise. */
 void vq_resume(struct vq *vq);
+/*
+ * Serving loop, for devices: a mark behind all that the driver has made available by now. After
+ * turns of the queue, which vq_resume() gives it, vq_has_taken() says whether all of it was shown
+ * to serve(); also where the queue takes no more. Where vq_is_dry() no turn helps before one of the
+ * chains in flight is answered.
+ */
+static inline uint64_t vq_mark_available(const struct vq *vq)
+{
+	return vq->count.popped + vq->num;
+}
+static inline bool vq_has_taken(const struct vq *vq, uint64_t mark)
+{
+	return vq->broken || vq->stopping || vq->count.popped >= mark ||
+	       (!vq->dry && !vq->run_work.queued);
+}
+static inline bool vq_is_dry(const struct vq *vq)
+{
+	return vq->dry;
+}
 /* Serving loop, for devices: a request is answered with an error status. */
 void vq_count_error(struct vq *vq);
 /*

@@ -101,8 +101,8 @@ def test_configuration(start, way, images):
             struct.unpack("<IIIIIIIHHI", space)
         assert (queues, info, sense, cdb, channel) == (4, 16, 96, 32, 0)
         assert 1 <= seg_max <= 126 and sectors and per_lun and target >= 1 and lun < 1 << 14
-        # No data both ways, no event, no protection information.
-        assert not front.features & 15
+        # Units come and go. No data both ways, no other event, no protection information.
+        assert front.features & 15 == 1 << 1
         front.set_config(24, struct.pack("<I", 16))
         assert front.get_config(24, 4) == struct.pack("<I", 16)
         front.set_config(0, struct.pack("<I", 99))
@@ -205,4 +205,54 @@ def test_functions_meet_commands(start, way, images):
             assert {queue.finish(request)[1] for queue, request in flying} == {0}
             assert used == [front.queues[queue.queue].ring.num_used() for queue in queues]
             assert queues[0].do(b"\0")[1] == 0x62903
+    folder.remove()
+
+
+def test_functions_take_what_lies_in_the_rings(start, way, images):
+    """A command that the driver made available first is answered first, though nobody kicked and
+    the queue is another loop's."""
+    folder = Folder()
+    spec = {"driver": "virtio-scsi", "id": "s", "filename": str(images[0]), "num_queues": 2,
+            "listen": str(folder.path / "s"),
+            "iothread-vq-mapping": [{"iothread": "a"}, {"iothread": "b"}]}
+    start(json.dumps(spec), arguments=["--object", "iothread,id=a,poll-max-ns=0",
+                                       "--object", "iothread,id=b,poll-max-ns=0"])
+    with way.connect(folder.path / "s", queues=4, size=256) as front:
+        queues = [Scsi(front, n, indirect=way.indirect) for n in (2, 3)]
+        queues[0].settle()
+        for function in (ABORT_TASK_SET, UNIT_RESET, I_T_NEXUS_RESET):
+            rings = [front.queues[queue.queue].ring for queue in queues]
+            before = [ring.num_used() for ring in rings]
+            # More than one turn of a queue.
+            flying = [(queue, queue.start(read10(n, 1), length=512, kick=False))
+                      for n in range(100) for queue in queues]
+            assert queues[0].task_end(queues[0].task(function)) == COMPLETE
+            assert [ring.num_used() - was for ring, was in zip(rings, before)] == [100, 100]
+            for queue, request in flying:
+                assert queue.finish(request)[:2] == (0, 0)
+            if function != ABORT_TASK_SET:
+                assert queues[1].do(b"\0")[1] in (0x62903, 0x62907)
+    folder.remove()
+
+
+def test_functions_wait_for_chains_of_many_pieces(start, way, images, tmp_path):
+    """Some thirty of them are taken at a time; the others are taken as those end."""
+    hold, folder = tmp_path / "hold", Folder()
+    host = start(f"virtio-scsi,id=s,filename={images[0]},aio=threads,listen={folder.path / 's'}",
+                 env=slow_disk(100, hold))
+    with way.connect(folder.path / "s", queues=3, size=4096) as front, host.qmp() as qmp:
+        scsi = Scsi(front, indirect=way.indirect)
+        scsi.settle()
+        hold.touch()
+        flying = [scsi.start(read10(n, 1), length=512, pieces=30, kick=False) for n in range(60)]
+        waiting = scsi.task(UNIT_RESET)
+        wait_until(lambda: qmp.command("x-query-virtio-queue-status", queue=2,
+                                       path="/machine/peripheral/s/virtio-backend")["inuse"],
+                   "commands to be taken")
+        assert waiting[0] not in front.queues[0].done
+        hold.unlink()
+        assert scsi.task_end(waiting) == COMPLETE
+        assert front.queues[2].ring.num_used() == 61
+        for request in flying:
+            assert scsi.finish(request)[:2] == (0, 0)
     folder.remove()

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Commands to virtio-scsi, and functions on its control queue: the input is a list of chains, their
- * contents and how they are cut. What the guest gave no room for is never written, every command
- * that has room for an answer gets one that makes sense, and the image keeps its size.
+ * Commands to virtio-scsi, functions on its control queue, units that come and go and buffers for
+ * events of that: the input is a list of chains, their contents and how they are cut, and of units.
+ * What the guest gave no room for is never written, every command that has room for an answer gets
+ * one that makes sense, and the image keeps its size.
  */
 #include "tests/fuzz/device.h"
 
@@ -12,6 +13,7 @@
 #define IMAGE_BYTES 0x8000
 #define HEAD	    51u
 #define ANSWER	    108u
+#define EVENT_AT    0x30000u
 
 enum { CONTROL, EVENT, REQUEST };
 
@@ -111,6 +113,64 @@ static void do_function(struct guest *g, struct bytes *in)
 	device_check_room(g, &req);
 }
 
+/* Unit 1 of either target, beside the two that stay. */
+static struct scsi_unit *units[2];
+
+static void on_removed(void *opaque)
+{
+	*(struct scsi_unit **)opaque = NULL;
+}
+
+/* Adds what is not there, removes what is; an end is waited for, or what comes meets it. */
+static void do_unit(struct guest *g, struct bytes *in)
+{
+	uint8_t how = take8(in);
+	struct scsi_unit **unit = &units[how & 1];
+	static bool leaving[2];
+	struct scsi_unit_config config = { .kind = SCSI_DISK,
+		.target = how & 1,
+		.lun = how & 2 ? 1 : -1,
+		.size_bytes = IMAGE_BYTES << (how >> 6),
+		.logical_block_bytes = how & 4 ? 4096 : 512,
+		.discard = how & 8,
+		.removable = how & 16,
+		.aio = 2,
+		.label = "unit",
+		.removed = on_removed,
+		.opaque = unit };
+
+	if (*unit && !leaving[how & 1]) {
+		leaving[how & 1] = true;
+		scsi_unit_remove(*unit);
+	} else if (!*unit) {
+		leaving[how & 1] = false;
+		FUZZ_CHECK(!scsi_unit_add(g->dev, &config, unit, NULL));
+	}
+	if (how & 32)
+		guest_pump(g);
+}
+
+/* One at a time; it may wait there for long. */
+static void do_event(struct guest *g, struct bytes *in)
+{
+	static uint8_t len;
+	uint8_t *p = g->ram + EVENT_AT;
+	uint16_t taken = guest_used_idx(g, EVENT);
+
+	if (taken != g->avail_idx[EVENT])
+		return;
+	if (taken) {
+		FUZZ_CHECK(device_used_len(g, EVENT) == (len < 16 ? 0 : 16u));
+		FUZZ_CHECK(p[MIN(len, 16)] == DEVICE_MARK);
+		FUZZ_CHECK(len < 16 || (le32_read(p) & 0x7fffffff) <= 1);
+	}
+	len = take8(in) & 31;
+	memset(p, DEVICE_MARK, 64);
+	guest_desc(g, GUEST_RING(EVENT), EVENT_AT, len, VRING_DESC_F_WRITE, 0);
+	guest_offer(g, EVENT, 0);
+	guest_kick(g);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int image = -1, cd = -1;
@@ -134,10 +194,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	guest_new(&g, &virtio_scsi_class, text);
 	for (unsigned int i = 0; i < 3; i++)
 		guest_queue(&g, i, DEVICE_RING, 0);
-	guest_run(&g, 0);
+	units[0] = units[1] = NULL;
+	guest_run(&g, options & 8 ? 0 : 1 << 1);
 	while (in.left) {
-		if (take8(&in) & 0xc0)
+		uint8_t what = take8(&in);
+
+		if (what & 0xc0)
 			do_command(&g, &in);
+		else if ((what & 0x30) == 0x30)
+			do_unit(&g, &in);
+		else if ((what & 0x30) == 0x20)
+			do_event(&g, &in);
 		else
 			do_function(&g, &in);
 	}

@@ -167,7 +167,7 @@ class Scsi:
     def address(target, lun=0):
         return struct.pack(">BBHI", 1, target, 0x4000 | lun, 0)
 
-    def start(self, cdb, *, target=0, lun=0, tag=1, data=b"", length=0, pieces=1):
+    def start(self, cdb, *, target=0, lun=0, tag=1, data=b"", length=0, pieces=1, kick=True):
         """Queue a command and kick; returns what finish() takes."""
         memory, queue = self.front.memory, self.front.queues[self.queue]
         head = self.address(target, lun) + struct.pack("<QBBB32s", tag, 0, 0, 0, cdb) + data
@@ -178,7 +178,8 @@ class Scsi:
             step = -(-size // pieces)
             buffers += [(gpa + at, min(step, size - at), writable) for at in range(0, size, step)]
         chain = queue.ring.add(buffers, indirect=self.indirect)
-        queue.kick()
+        if kick:
+            queue.kick()
         return chain, answer, length
 
     def finish(self, request, timeout=PATIENCE):
@@ -210,6 +211,21 @@ class Scsi:
         chain = queue.ring.add([(source, 24, False), (answer, 1, True)], indirect=self.indirect)
         queue.kick()
         return chain, answer
+
+    def offer_event(self, length=16):
+        """A buffer on the event queue, not waited for."""
+        memory, queue = self.front.memory, self.front.queues[1]
+        answer = memory.put(bytes(length))
+        chain = queue.ring.add([(answer, length, True)], indirect=self.indirect)
+        queue.kick()
+        return chain, answer
+
+    def event(self, offered):
+        """What came into it: event, target, unit, reason."""
+        self.front.queues[1].wait([offered[0]], PATIENCE)
+        event, _, target, lun, _, reason = struct.unpack(
+            "<IBBHII", self.front.memory.read(offered[1], 16))
+        return event, target, (lun >> 8 | lun << 8) & 0x3fff, reason
 
     def task_end(self, task):
         self.front.queues[0].wait([task[0]], PATIENCE)
