@@ -15,23 +15,35 @@
 #include "control/devices.h"
 #include "control/internal.h"
 #include "control/ports.h"
+#include "control/units.h"
 #include "devices/serial.h"
 
-const struct child_class control_child_classes[] = {
-	{ "virtconsole", "a console port of a virtio-serial", control_port_options,
-		control_port_properties, control_console_add, control_port_remove },
-	{ "virtserialport", "a port of a virtio-serial that the guest finds by its name",
-		control_port_options, control_port_properties, control_port_add,
-		control_port_remove },
-	{ NULL },
+const struct child_class *const control_child_classes[] = {
+	&control_console_class,
+	&control_port_class,
+	&control_scsi_cd_class,
+	&control_scsi_hd_class,
+	NULL,
 };
 
 const struct child_class *control_child_class(const char *driver)
 {
-	for (const struct child_class *cls = control_child_classes; driver && cls->name; cls++)
-		if (!strcmp(cls->name, driver))
-			return cls;
+	for (size_t i = 0; driver && control_child_classes[i]; i++)
+		if (!strcmp(control_child_classes[i]->name, driver))
+			return control_child_classes[i];
 	return NULL;
+}
+
+const struct option_spec control_child_options[] = {
+	{ "bus", OPTION_STRING, offsetof(struct control_child, bus), NULL, 0, 0, NULL,
+		"ID.0 of the device that it is a part of; where there is one only, it need not be "
+		"named" },
+	{ NULL },
+};
+
+struct json_object *control_child_get_realized(_unused_ struct qom_object *obj)
+{
+	return json_object_new_boolean(true);
 }
 
 /* --- who comes before whom on a command line --- */
@@ -44,19 +56,36 @@ static char *bus_device(const char *bus)
 	return dot && !strcmp(dot, ".0") ? xasprintf("%.*s", (int)(dot - bus), bus) : NULL;
 }
 
+/* What control_announce() remembers of a device of @cls: @id is "" where no bus was named. */
+static char *announcement(const struct vdev_class *cls, const char *id)
+{
+	return xasprintf("%s/%s", cls->name, id);
+}
+
 void control_announce(struct control *ctl, struct json_object *args)
 {
 	const char *driver = NULL, *bus = NULL;
-	_cleanup_free_ char *id = NULL;
+	_cleanup_free_ char *id = NULL, *key = NULL;
+	const struct child_class *cls;
 
 	if (value_get_str(args, "driver", &driver, NULL) < 0 ||
-		value_get_str(args, "bus", &bus, NULL) < 0 || !control_child_class(driver))
+		value_get_str(args, "bus", &bus, NULL) < 0)
+		return;
+	cls = control_child_class(driver);
+	id = bus ? bus_device(bus) : xstrdup("");
+	if (!cls || !id)
 		return;
 	if (!ctl->announced)
 		ctl->announced = json_object_new_object();
-	id = bus ? bus_device(bus) : xstrdup("");
-	if (id)
-		json_object_object_add(ctl->announced, id, NULL);
+	key = announcement(cls->parent, id);
+	json_object_object_add(ctl->announced, key, NULL);
+}
+
+static bool is_announced(struct control *ctl, const struct vdev_class *cls, const char *id)
+{
+	_cleanup_free_ char *key = announcement(cls, id);
+
+	return json_object_object_get_ex(ctl->announced, key, NULL);
 }
 
 void control_child_prepare(
@@ -65,28 +94,28 @@ void control_child_prepare(
 	if (cls != &virtio_serial_class || !ctl->announced ||
 		json_object_object_get_ex(args, "max_ports", NULL))
 		return;
-	if (json_object_object_get_ex(ctl->announced, "", NULL) ||
-		(id && json_object_object_get_ex(ctl->announced, id, NULL)))
+	if (is_announced(ctl, cls, "") || (id && is_announced(ctl, cls, id)))
 		json_object_object_add(
 			args, "max_ports", json_object_new_int(SERIAL_PORTS_DEFAULT));
 }
 
 /* --- adding --- */
 
-static struct control_device *find_parent(struct control *ctl, const char *bus, struct err *err)
+static struct control_device *find_parent(
+	struct control *ctl, const struct child_class *cls, const char *bus, struct err *err)
 {
 	_cleanup_free_ char *id = bus ? bus_device(bus) : NULL;
 	struct control_device *found = NULL;
 
 	for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next) {
-		if (!cdev->dev || cdev->dev->cls != &virtio_serial_class || cdev->unplugging)
+		if (!cdev->dev || cdev->dev->cls != cls->parent || cdev->unplugging)
 			continue;
 		if (bus && (!id || !cdev->dev->id || strcmp(cdev->dev->id, id) != 0))
 			continue;
 		if (found) {
 			err_set(err, -EINVAL,
-				"there are several virtio-serial devices: bus=ID.0 has to name "
-				"one");
+				"there are several %s devices: bus=ID.0 has to name one",
+				cls->parent->name);
 			return NULL;
 		}
 		found = cdev;
@@ -94,7 +123,7 @@ static struct control_device *find_parent(struct control *ctl, const char *bus, 
 	if (!found && bus)
 		err_set(err, -ENODEV, "Bus '%s' not found", bus);
 	else if (!found)
-		err_set(err, -ENODEV, "No 'virtio-serial-bus' bus found for this device");
+		err_set(err, -ENODEV, "No '%s' bus found for this device", cls->bus_type);
 	return found;
 }
 
@@ -109,7 +138,9 @@ static void free_child(struct control_child *child)
 	loop_work_cancel(child->ctl->config.loop, &child->unplug_work);
 	control_news_free(&child->news);
 	qom_free(child->obj);
-	options_free(child->cls->options, child);
+	options_free(control_child_options, child);
+	options_free(child->cls->options, child->options);
+	free(child->options);
 	free(child->id);
 	free(child);
 }
@@ -130,14 +161,17 @@ static int check_new(
 
 static int take_options(struct control_child *child, struct json_object *args, struct err *err)
 {
-	const struct option_spec *const tables[] = { child->cls->options, NULL };
+	const struct option_spec *const tables[] = { control_child_options, child->cls->options,
+		NULL };
 	_cleanup_free_ char *what = xasprintf("device '%s'", child->cls->name);
 	int r;
 
-	options_defaults(child->cls->options, child);
+	options_defaults(child->cls->options, child->options);
 	json_object_object_del(args, "driver");
 	json_object_object_del(args, "id");
-	r = options_take(child->cls->options, child, args, err);
+	r = options_take(control_child_options, child, args, err);
+	if (!r)
+		r = options_take(child->cls->options, child->options, args, err);
 	return r < 0 ? r : options_none_left(what, args, tables, err);
 }
 
@@ -150,7 +184,8 @@ static void add_to_tree(struct control_child *child)
 		child->cls->name);
 	child->obj->properties = child->cls->properties;
 	child->obj->opaque = child;
-	qom_add_table(child->obj, child->cls->options, child);
+	qom_add_table(child->obj, control_child_options, child);
+	qom_add_table(child->obj, child->cls->options, child->options);
 	child->next = ctl->children;
 	ctl->children = child;
 }
@@ -170,10 +205,11 @@ int control_child_add(struct control *ctl, const struct child_class *cls, struct
 	child = xnew(struct control_child);
 	child->ctl = ctl;
 	child->cls = cls;
+	child->options = xcalloc(1, cls->options_bytes);
 	child->id = id ? xstrdup(id) : NULL;
 	r = take_options(child, rest, err);
 	if (!r) {
-		child->parent = find_parent(ctl, child->bus, err);
+		child->parent = find_parent(ctl, cls, child->bus, err);
 		r = child->parent ? cls->add(child, err) : -ENODEV;
 	}
 	if (r < 0) {

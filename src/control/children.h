@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Devices that are a part of another one: the ports of a virtio-serial. They come and go like other
- * devices do, by --device, device_add and device_del, and go with the device that they belong to.
- * Main loop.
+ * Devices that are a part of another one: the ports of a virtio-serial, the units of a virtio-scsi.
+ * They come and go like other devices do, by --device, device_add and device_del, and go with the
+ * device that they belong to. Each kind has a file of its own. Main loop.
  */
 #ifndef CONTROL_CHILDREN_H
 #define CONTROL_CHILDREN_H
@@ -20,7 +20,10 @@ struct control_device;
 struct child_class {
 	const char *name; /* NULL ends the table */
 	const char *description;
-	const struct option_spec *options; /* in struct control_child */
+	const struct vdev_class *parent;
+	const char *bus_type; /* QEMU's word for what it is plugged into */
+	size_t options_bytes;
+	const struct option_spec *options; /* in control_child.options */
 	const struct qom_property *properties;
 	/* Plugs it into child->parent. -errno with a sentence. */
 	int (*add)(struct control_child *child, struct err *err);
@@ -39,14 +42,16 @@ struct control_child {
 	struct news news;
 	struct control_child *next;
 
-	/* Options: of a port. */
-	char *bus, *name, *chardev;
-	uint32_t nr;
-	struct serial_port *port;
+	char *bus; /* option; NULL: not given */
+	void *options; /* owned; the class's */
+	void *part; /* of the device: the class's to know */
 };
 
-extern const struct child_class control_child_classes[];
+extern const struct child_class *const control_child_classes[]; /* ends with NULL */
 const struct child_class *control_child_class(const char *driver);
+/* What all of them take. */
+extern const struct option_spec control_child_options[];
+struct json_object *control_child_get_realized(struct qom_object *obj);
 
 /* As control_device_add() does, for a driver of that class. */
 int control_child_add(struct control *ctl, const struct child_class *cls, struct json_object *args,

@@ -20,8 +20,9 @@ void control_help_devices(void)
 
 	for (size_t i = 0; device_classes[i]; i++)
 		printf("  %-24s %s\n", device_classes[i]->name, device_classes[i]->description);
-	for (const struct child_class *c = control_child_classes; c->name; c++)
-		printf("  %-24s %s\n", c->name, c->description);
+	for (size_t i = 0; control_child_classes[i]; i++)
+		printf("  %-24s %s\n", control_child_classes[i]->name,
+			control_child_classes[i]->description);
 	for (size_t i = 0; (cls = vhost_class_at(i)); i++)
 		printf("  %-24s %s\n", cls->name, cls->description);
 }
@@ -57,6 +58,7 @@ int control_help_device(const char *driver, bool with_machine, struct err *err)
 
 	if (child) {
 		printf("%s: %s\n", child->name, child->description);
+		print_table(control_child_options);
 		print_table(child->options);
 		return 0;
 	}

@@ -11,39 +11,37 @@
 #include "control/internal.h"
 #include "devices/serial.h"
 
-const struct option_spec control_port_options[] = {
-	{ "bus", OPTION_STRING, offsetof(struct control_child, bus), NULL, 0, 0, NULL,
-		"ID.0 of a virtio-serial; where there is one only, it need not be named" },
-	{ "nr", OPTION_U32, offsetof(struct control_child, nr), "4294967295", 0, UINT32_MAX, NULL,
+struct port_options {
+	char *name, *chardev;
+	uint32_t nr;
+};
+
+static const struct option_spec port_options[] = {
+	{ "nr", OPTION_U32, offsetof(struct port_options, nr), "4294967295", 0, UINT32_MAX, NULL,
 		"the port's number; without it the first free one" },
-	{ "name", OPTION_STRING, offsetof(struct control_child, name), NULL, 0, 0, NULL,
+	{ "name", OPTION_STRING, offsetof(struct port_options, name), NULL, 0, 0, NULL,
 		"by which the guest finds it: /sys/class/virtio-ports/*/name" },
-	{ "chardev", OPTION_STRING, offsetof(struct control_child, chardev), "null", 0, 0, NULL,
+	{ "chardev", OPTION_STRING, offsetof(struct port_options, chardev), "null", 0, 0, NULL,
 		"the port's other end: stdio, pty, unix:PATH, connect:PATH, file:PATH, null" },
 	{ NULL },
 };
-
-static struct json_object *get_realized(_unused_ struct qom_object *obj)
-{
-	return json_object_new_boolean(true);
-}
 
 static struct json_object *get_nr(struct qom_object *obj)
 {
 	const struct control_child *child = obj->opaque;
 
-	return json_object_new_int64(serial_port_nr(child->port));
+	return json_object_new_int64(serial_port_nr(child->part));
 }
 
 static struct json_object *get_guest_open(struct qom_object *obj)
 {
 	const struct control_child *child = obj->opaque;
 
-	return json_object_new_boolean(serial_port_guest_open(child->port));
+	return json_object_new_boolean(serial_port_guest_open(child->part));
 }
 
-const struct qom_property control_port_properties[] = {
-	{ "realized", "bool", get_realized },
+static const struct qom_property port_properties[] = {
+	{ "realized", "bool", control_child_get_realized },
 	/* The one that it has, in the place of the one that was asked for. */
 	{ "nr", "uint32", get_nr },
 	{ "guest-open", "bool", get_guest_open },
@@ -62,38 +60,67 @@ static void on_removed(void *opaque)
 
 static int add(struct control_child *child, bool console, struct err *err)
 {
+	const struct port_options *options = child->options;
 	const struct serial_port_config config = {
-		.nr = child->nr,
-		.name = child->name,
-		.chardev = child->chardev,
+		.nr = options->nr,
+		.name = options->name,
+		.chardev = options->chardev,
 		.label = child->id ? child->id : child->cls->name,
 		.console = console,
 		.guest_opened = on_guest_opened,
 		.removed = on_removed,
 		.opaque = child,
 	};
+	struct serial_port *port = NULL;
+	int r;
 
 	if (!serial_has_ports(child->parent->dev))
 		return err_set(err, -ENOSPC,
 			"%s has its one console and no room for ports: give it max_ports=",
 			vdev_label(child->parent->dev));
-	return serial_port_add(child->parent->dev, &config, &child->port, err);
+	r = serial_port_add(child->parent->dev, &config, &port, err);
+	child->part = port;
+	return r;
 }
 
-int control_port_add(struct control_child *child, struct err *err)
+static int add_port(struct control_child *child, struct err *err)
 {
 	return add(child, false, err);
 }
 
-int control_console_add(struct control_child *child, struct err *err)
+static int add_console(struct control_child *child, struct err *err)
 {
 	return add(child, true, err);
 }
 
-void control_port_remove(struct control_child *child)
+static void remove_port(struct control_child *child)
 {
-	serial_port_remove(child->port);
+	serial_port_remove(child->part);
 }
+
+const struct child_class control_console_class = {
+	.name = "virtconsole",
+	.description = "a console port of a virtio-serial",
+	.parent = &virtio_serial_class,
+	.bus_type = "virtio-serial-bus",
+	.options_bytes = sizeof(struct port_options),
+	.options = port_options,
+	.properties = port_properties,
+	.add = add_console,
+	.remove = remove_port,
+};
+
+const struct child_class control_port_class = {
+	.name = "virtserialport",
+	.description = "a port of a virtio-serial that the guest finds by its name",
+	.parent = &virtio_serial_class,
+	.bus_type = "virtio-serial-bus",
+	.options_bytes = sizeof(struct port_options),
+	.options = port_options,
+	.properties = port_properties,
+	.add = add_port,
+	.remove = remove_port,
+};
 
 /* The console that @id stands for: a virtconsole, or the one that a virtio-serial has by chardev=.
  */
@@ -103,10 +130,11 @@ static struct serial_port *find_console(struct control *ctl, const char *id)
 					    : qom_child(ctl->peripheral, id);
 	struct control_child *child = obj ? control_child_find(ctl, obj) : NULL;
 
-	if (child && (child->unplugging || child->parent->unplugging))
+	if (child && (child->cls->parent != &virtio_serial_class || child->unplugging ||
+			     child->parent->unplugging))
 		return NULL;
 	if (child)
-		return serial_port_is_console(child->port) ? child->port : NULL;
+		return serial_port_is_console(child->part) ? child->part : NULL;
 	for (struct control_device *cdev = ctl->devices; obj && cdev; cdev = cdev->next)
 		if (cdev->proxy == obj && !cdev->unplugging &&
 			cdev->dev->cls == &virtio_serial_class && serial_has_ports(cdev->dev))

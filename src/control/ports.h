@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The ports of a virtio-serial as child devices. Main loop. */
+/* The ports of a virtio-serial as devices of their own. Main loop. */
 #ifndef CONTROL_PORTS_H
 #define CONTROL_PORTS_H
 
 #include "control/children.h"
 
-extern const struct option_spec control_port_options[];
-extern const struct qom_property control_port_properties[];
-
-int control_port_add(struct control_child *child, struct err *err);
-int control_console_add(struct control_child *child, struct err *err);
-void control_port_remove(struct control_child *child);
+extern const struct child_class control_console_class, control_port_class;
 
 #endif

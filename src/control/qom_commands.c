@@ -129,11 +129,10 @@ int control_cmd_qom_list_properties(_unused_ struct qapi_call *call, const char 
 			add_table(ret, vhost_user_options);
 		return 0;
 	}
-	for (const struct child_class *c = control_child_classes; c->name; c++) {
-		if (strcmp(c->name, type) != 0)
-			continue;
-		add_table(ret, c->options);
-		add_properties(ret, c->properties);
+	if (control_child_class(type)) {
+		add_table(ret, control_child_options);
+		add_table(ret, control_child_class(type)->options);
+		add_properties(ret, control_child_class(type)->properties);
 		return 0;
 	}
 	for (const struct control_object_type *t = control_object_types; t->name; t++) {

@@ -256,3 +256,84 @@ def test_functions_wait_for_chains_of_many_pieces(start, way, images, tmp_path):
         for request in flying:
             assert scsi.finish(request)[:2] == (0, 0)
     folder.remove()
+
+
+RESCAN, REMOVED = 1, 2
+
+
+def test_units_come_and_go(start, way, images):
+    """Several targets and units, each on its image, from the command line and at run time."""
+    host = start("virtio-scsi,id=s", f"scsi-hd,bus=s.0,id=hd0,filename={images[0]},serial=A",
+                 "scsi-hd,id=hd1,scsi-id=0,lun=5,size=1M,vendor=V,product=P,ver=7,removable=on",
+                 f"scsi-cd,id=cd0,scsi-id=7,lun=300,filename={images[1]}")
+    with way.connect(host.socket("s"), queues=3) as front, host.qmp() as qmp:
+        scsi = Scsi(front, indirect=way.indirect)
+        offered = [scsi.offer_event() for _ in range(2)]
+        for target, lun in ((0, 0), (0, 5), (7, 300)):
+            assert scsi.do(b"\0", target=target, lun=lun)[1] == 0x62900
+        assert scsi.do(read10(8, 8), length=4096)[2] == images[0].read_bytes()[4096:8192]
+        assert scsi.do(read10(3, 1), target=7, lun=300, length=2048)[2] == \
+            images[1].read_bytes()[6144:8192]
+        inquiry = scsi.do(b"\x12\0\0\0\x24", lun=5, length=36)[2]
+        assert (inquiry[1], inquiry[8:36]) == (0x80, b"V".ljust(8) + b"P".ljust(16) + b"7".ljust(4))
+        assert scsi.do(b"\0", target=7)[:2] == (0, 0x52500)
+        assert scsi.do(b"\0", target=1)[0] == 3
+        # No room for such a number, and none of a name that there is.
+        for options in ({"scsi-id": 256}, {"lun": 16384}, {"channel": 1}, {"scsi-id": 0, "lun": 5},
+                        {"id": "hd1"}, {"bus": "s.1"}, {"filename": "/nowhere"},
+                        {"vendor": "123456789"}):
+            options = {"driver": "scsi-hd", "id": "x", "bus": "s.0",
+                       **({} if "filename" in options else {"size": 1 << 20}), **options}
+            assert "error" in qmp.execute("device_add", options), options
+        qmp.command("device_add", driver="scsi-hd", id="hd2", bus="s.0", size=1 << 20, lun=2,
+                    **{"scsi-id": 1})
+        assert scsi.event(offered[0]) == (1, 1, 2, RESCAN)
+        assert scsi.do(b"\0", target=1, lun=2)[1] == 0x62900
+        place = [qmp.command("qom-get", path="/machine/peripheral/hd2", property=name)
+                 for name in ("channel", "scsi-id", "lun", "size")]
+        assert place == [0, 1, 2, 1 << 20]
+        assert {entry["name"]: entry["type"] for entry in
+                qmp.command("qom-list", path="/machine/peripheral")} == {
+                    "type": "string", "s": "child<virtio-scsi>", "hd0": "child<scsi-hd>",
+                    "hd1": "child<scsi-hd>", "hd2": "child<scsi-hd>", "cd0": "child<scsi-cd>"}
+        assert qmp.command("x-query-virtio-status", path="/machine/peripheral/s/virtio-backend"
+                           )["bus-name"] == "s.0"
+        qmp.command("device_del", id="hd2")
+        gone = qmp.event("DEVICE_DELETED")["data"]
+        assert gone == {"device": "hd2", "path": "/machine/peripheral/hd2"}
+        assert scsi.do(b"\0", target=1, lun=2)[0] == 3
+        assert scsi.event(offered[1]) == (1, 1, 2, REMOVED)
+
+
+@pytest.mark.parametrize("loops", ["one", "two"])
+def test_a_unit_goes_while_commands_are_out(start, way, images, tmp_path, loops):
+    """They are answered first; its neighbours hear nothing of it."""
+    hold, folder = tmp_path / "hold", Folder()
+    spec = {"driver": "virtio-scsi", "id": "s", "num_queues": 3, "listen": str(folder.path / "s")}
+    arguments = []
+    if loops == "two":
+        arguments = ["--object", "iothread,id=a", "--object", "iothread,id=b"]
+        spec["iothread-vq-mapping"] = [{"iothread": "a"}, {"iothread": "b"}]
+    host = start(json.dumps(spec), f"scsi-hd,id=hd0,filename={images[0]},aio=threads",
+                 f"scsi-cd,id=cd0,filename={images[1]}", "scsi-hd,id=hd1,size=1M,scsi-id=0",
+                 arguments=arguments, env=slow_disk(100, hold))
+    with way.connect(folder.path / "s", queues=5) as front, host.qmp() as qmp:
+        *queues, other = (Scsi(front, n, indirect=way.indirect) for n in (2, 3, 4))
+        for address in ({}, {"target": 1}, {"lun": 1}):
+            other.do(b"\0", **address)
+        for _ in range(3):
+            hold.touch()
+            flying = start_load(qmp, queues, 16)
+            qmp.command("device_del", id="hd0")
+            # It finds no new ones, and the others work.
+            wait_until(lambda: other.do(b"\0")[1] == 0x52500, "the unit to be gone")
+            assert other.do(b"\0", lun=1)[1] in (0, 0x63f0e)
+            hold.unlink()
+            qmp.event("DEVICE_DELETED")
+            used = [front.queues[queue.queue].ring.num_used() for queue in queues]
+            assert {queue.finish(request)[:2] for queue, request in flying} == {(0, 0)}
+            assert used == [front.queues[queue.queue].ring.num_used() for queue in queues]
+            qmp.command("device_add", driver="scsi-hd", id="hd0", filename=str(images[0]),
+                        aio="threads")
+            wait_until(lambda: other.do(b"\0")[1] == 0x62900, "the unit to be there")
+    folder.remove()

@@ -21,7 +21,8 @@ SHOWN = (
     "x-query-virtio-queue-element", "x-query-virtio-vhost-queue-status",
     "ringside why disk0", "ringside info trace", "ringside top",
     "and nothing of it is left", "What to try next", "ringside serve")
-BY_GUEST = (*SHOWN, "virtio-net", "virtio-vsock", "virtio-balloon", "answers", "/dev/vsock",
+BY_GUEST = (*SHOWN, "virtio-net", "virtio-vsock", "virtio-balloon", "virtio-scsi", "answers",
+            "/dev/vsock", "its SCSI disk at 0:0:3:1 has 32 MiB",
             "are free", "no driver for virtio-rng", "read it back, the same", "The guest is gone")
 BY_DRIVER = (*SHOWN, "ptrace is not permitted here", "a driver of our own does its part",
              "rng0: no driver was started", "ringside drive was here", "IOPS=", "blocks verified=",

@@ -132,7 +132,7 @@ class Ringside:
 
 
 # Drivers of devices that are a part of another one, and are reached through that.
-PARTS = ("virtconsole", "virtserialport")
+PARTS = ("virtconsole", "virtserialport", "scsi-hd", "scsi-cd")
 
 
 def serve(tmp_path, *devices, arguments=(), folder=None, **how):
