@@ -136,6 +136,14 @@ static struct transcript_entry *find_request(
 	return newest;
 }
 
+static uint16_t kept_bytes(
+	enum transcript_channel channel, const struct vhu_header *header, size_t payload_bytes)
+{
+	if (channel == TRANSCRIPT_MAIN)
+		payload_bytes = vhu_public_bytes(le32_get(header->request), payload_bytes);
+	return (uint16_t)MIN(payload_bytes, (size_t)TRANSCRIPT_PAYLOAD_BYTES);
+}
+
 struct transcript_entry *transcript_add(struct transcript *t, enum transcript_channel channel,
 	bool from_backend, const struct vhu_header *header, const void *payload,
 	size_t payload_bytes, unsigned int num_fds)
@@ -156,7 +164,7 @@ struct transcript_entry *transcript_add(struct transcript *t, enum transcript_ch
 		.from_backend = from_backend,
 		.header = *header,
 		.num_fds = num_fds,
-		.num_kept = (uint16_t)MIN(payload_bytes, (size_t)TRANSCRIPT_PAYLOAD_BYTES),
+		.num_kept = kept_bytes(channel, header, payload_bytes),
 	};
 	if (entry->num_kept)
 		memcpy(entry->payload, payload, entry->num_kept);

@@ -13,7 +13,10 @@ struct lint;
 
 /* Messages that are kept for each device; older ones go. */
 #define TRANSCRIPT_ENTRIES 512
-/* Bytes that are kept of each payload: a whole memory table and a whole configuration space. */
+/*
+ * Bytes that are kept of each payload: a whole memory table and a whole configuration space. Of one
+ * with keys in it what stands before them.
+ */
 #define TRANSCRIPT_PAYLOAD_BYTES 272
 
 enum transcript_channel {

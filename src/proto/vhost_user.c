@@ -55,9 +55,10 @@ static const struct vhu_rule rules[VHU_REQUEST_END] = {
 		NO_FDS, VHU_REPLY_OWN, VHU_PF_CONFIG },
 	[VHU_SET_CONFIG] = { "SET_CONFIG", VHU_CONFIG_HEADER_BYTES, sizeof(struct vhu_config),
 		NO_FDS, VHU_REPLY_ACK, VHU_PF_CONFIG },
-	[VHU_CREATE_CRYPTO_SESSION] = { "CREATE_CRYPTO_SESSION", UNCHECKED, VHU_REPLY_OWN,
-		VHU_PF_CRYPTO_SESSION },
-	[VHU_CLOSE_CRYPTO_SESSION] = { "CLOSE_CRYPTO_SESSION", UNCHECKED, VHU_REPLY_ACK,
+	/* Its form is a version's of QEMU: who answers has to know it, who passes it on has not. */
+	[VHU_CREATE_CRYPTO_SESSION] = { "CREATE_CRYPTO_SESSION", 0, VHU_PAYLOAD_MAX, NO_FDS,
+		VHU_REPLY_OWN, VHU_PF_CRYPTO_SESSION },
+	[VHU_CLOSE_CRYPTO_SESSION] = { "CLOSE_CRYPTO_SESSION", U64, NO_FDS, VHU_REPLY_ACK,
 		VHU_PF_CRYPTO_SESSION },
 	[VHU_POSTCOPY_ADVISE] = { "POSTCOPY_ADVISE", UNCHECKED, VHU_REPLY_OWN, VHU_PF_PAGEFAULT },
 	[VHU_POSTCOPY_LISTEN] = { "POSTCOPY_LISTEN", UNCHECKED, VHU_REPLY_ACK, VHU_PF_PAGEFAULT },
@@ -267,6 +268,13 @@ bool vhu_queue_index(uint32_t request, const union vhu_payload *payload, uint32_
 		return true;
 	default: return false;
 	}
+}
+
+size_t vhu_public_bytes(uint32_t request, size_t payload_bytes)
+{
+	return request == VHU_CREATE_CRYPTO_SESSION
+		       ? MIN(payload_bytes, (size_t)VHU_SESSION_PUBLIC_BYTES)
+		       : payload_bytes;
 }
 
 struct vhu_header vhu_header_make(uint32_t request, uint32_t flags, uint32_t payload_bytes)

@@ -208,6 +208,71 @@ struct vhu_inflight {
 
 #define VHU_INFLIGHT_MIN_BYTES 20
 
+/*
+ * CREATE_CRYPTO_SESSION and its reply. The document leaves their form to QEMU, whose structures
+ * they are, as an x86-64 compiler lays them out.
+ */
+struct vhu_sym_setup {
+	le32 cipher_algo;
+	le32 key_bytes;
+	le32 hash_algo;
+	le32 result_bytes;
+	le32 auth_key_bytes;
+	le32 aad_bytes;
+	uint8_t op_type;
+	uint8_t direction;
+	uint8_t hash_mode;
+	uint8_t chain_order;
+	le32 padding;
+	le64 pointers[2]; /* in the front-end's process */
+};
+
+struct vhu_asym_setup {
+	le32 algo;
+	le32 key_type;
+	le32 key_bytes;
+	le32 padding;
+	le64 pointer; /* in the front-end's process */
+	le32 rsa_padding;
+	le32 rsa_hash;
+};
+
+#define VHU_SESSION_KEY_MAX	 64
+#define VHU_SESSION_AUTH_KEY_MAX 512
+#define VHU_SESSION_ASYM_KEY_MAX 1024
+
+/* QEMU 7.1 to 8.0. */
+struct vhu_session {
+	le64 id; /* in the reply; negative: there is no session */
+	struct vhu_sym_setup setup;
+	uint8_t key[VHU_SESSION_KEY_MAX];
+	uint8_t auth_key[VHU_SESSION_AUTH_KEY_MAX];
+};
+
+/* op_code of struct vhu_session2 */
+#define VHU_SESSION_CIPHER   0x002u
+#define VHU_SESSION_AKCIPHER 0x404u
+
+/* QEMU since 8.1. */
+struct vhu_session2 {
+	le64 op_code;
+	union {
+		struct {
+			struct vhu_sym_setup setup;
+			uint8_t key[VHU_SESSION_KEY_MAX];
+			uint8_t auth_key[VHU_SESSION_AUTH_KEY_MAX];
+		} sym;
+		struct {
+			struct vhu_asym_setup setup;
+			uint8_t key[VHU_SESSION_ASYM_KEY_MAX];
+		} asym;
+	};
+	le64 id;
+};
+
+/* In either form and either direction keys are behind these. */
+#define VHU_SESSION_PUBLIC_BYTES 40
+
 union vhu_payload {
 	struct vhu_u64 u64;
 	struct vhu_vring_state state;
@@ -217,6 +282,8 @@ union vhu_payload {
 	struct vhu_log log;
 	struct vhu_config config;
 	struct vhu_inflight inflight;
+	struct vhu_session session;
+	struct vhu_session2 session2;
 	uint8_t bytes[VHU_PAYLOAD_MAX];
 };
 
@@ -224,7 +291,10 @@ _Static_assert(sizeof(struct vhu_header) == 12 && sizeof(struct vhu_vring_addr) 
 		       sizeof(struct vhu_region) == 32 &&
 		       sizeof(struct vhu_mem_table) == 8 + 32 * VHU_REGIONS_MAX &&
 		       sizeof(struct vhu_mem_region) == 40 && sizeof(struct vhu_log) == 16 &&
-		       sizeof(struct vhu_inflight) == 24 &&
+		       sizeof(struct vhu_inflight) == 24 && sizeof(struct vhu_session) == 632 &&
+		       offsetof(struct vhu_session, key) == 56 &&
+		       sizeof(struct vhu_session2) == 1072 &&
+		       offsetof(struct vhu_session2, asym.key) == VHU_SESSION_PUBLIC_BYTES &&
 		       sizeof(struct vhu_config) == VHU_CONFIG_HEADER_BYTES + VHU_CONFIG_MAX,
 	"as on the wire");
 
@@ -286,6 +356,12 @@ enum vhu_fault vhu_check(const struct vhu_header *header, const union vhu_payloa
  * one. The message passed vhu_check().
  */
 bool vhu_queue_index(uint32_t request, const union vhu_payload *payload, uint32_t *ret);
+
+/*
+ * How many of a payload's bytes may be kept and shown: all, but for messages with keys. Of request
+ * and reply.
+ */
+size_t vhu_public_bytes(uint32_t request, size_t payload_bytes);
 
 /* A header for a request, or for the reply to @request. */
 struct vhu_header vhu_header_make(uint32_t request, uint32_t flags, uint32_t payload_bytes);

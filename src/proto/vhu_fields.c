@@ -22,6 +22,8 @@ enum shape {
 	LOG,
 	CONFIG,
 	INFLIGHT,
+	SESSION,
+	SESSION_REPLY,
 };
 
 /* Of a request and of its reply; a reply's EMPTY stands for an acknowledgement. */
@@ -50,6 +52,8 @@ static const struct {
 	[VHU_SET_BACKEND_REQ_FD] = { EMPTY, EMPTY },
 	[VHU_GET_CONFIG] = { CONFIG, CONFIG },
 	[VHU_SET_CONFIG] = { CONFIG, EMPTY },
+	[VHU_CREATE_CRYPTO_SESSION] = { SESSION, SESSION_REPLY },
+	[VHU_CLOSE_CRYPTO_SESSION] = { NUMBER, EMPTY },
 	[VHU_GET_INFLIGHT_FD] = { INFLIGHT, INFLIGHT },
 	[VHU_SET_INFLIGHT_FD] = { INFLIGHT, EMPTY },
 	[VHU_RESET_DEVICE] = { EMPTY, EMPTY },
@@ -179,6 +183,41 @@ static void add_inflight(struct vhu_fields *f, const struct vhu_inflight *i)
 	add_number(f, "queue-size", le16_get(i->queue_size));
 }
 
+static void add_symmetric(struct vhu_fields *f, const struct vhu_sym_setup *s)
+{
+	add_number(f, "op-type", s->op_type);
+	add_number(f, "cipher-algo", le32_get(s->cipher_algo));
+	add_number(f, "key-bytes", le32_get(s->key_bytes));
+	add_number(f, "direction", s->direction);
+	add_number(f, "hash-algo", le32_get(s->hash_algo));
+	add_number(f, "auth-key-bytes", le32_get(s->auth_key_bytes));
+}
+
+static void add_asymmetric(struct vhu_fields *f, const struct vhu_asym_setup *s)
+{
+	add_number(f, "algo", le32_get(s->algo));
+	add_number(f, "key-type", le32_get(s->key_type));
+	add_number(f, "key-bytes", le32_get(s->key_bytes));
+}
+
+/* By its size it is known which form it has; what stands behind the setup may be a key. */
+static void add_session(
+	struct vhu_fields *f, const union vhu_payload *p, size_t whole_bytes, bool is_reply)
+{
+	if (whole_bytes == sizeof(struct vhu_session2)) {
+		add_hex(f, "operation", le64_get(p->session2.op_code));
+		if (le64_get(p->session2.op_code) == VHU_SESSION_AKCIPHER)
+			add_asymmetric(f, &p->session2.asym.setup);
+		else
+			add_symmetric(f, &p->session2.sym.setup);
+	} else if (whole_bytes == sizeof(struct vhu_session)) {
+		if (is_reply)
+			add(f, "session", "%" PRId64, (int64_t)le64_get(p->session.id));
+		add_symmetric(f, &p->session.setup);
+	}
+	add(f, "keys", "not kept");
+}
+
 static size_t least_bytes(enum shape shape)
 {
 	switch (shape) {
@@ -194,12 +233,14 @@ static size_t least_bytes(enum shape shape)
 	case LOG: return sizeof(struct vhu_log);
 	case CONFIG: return VHU_CONFIG_HEADER_BYTES;
 	case INFLIGHT: return VHU_INFLIGHT_MIN_BYTES;
+	case SESSION:
+	case SESSION_REPLY: return VHU_SESSION_PUBLIC_BYTES;
 	default: return 0;
 	}
 }
 
-static void describe_shape(
-	enum shape shape, const union vhu_payload *p, size_t bytes, struct vhu_fields *f)
+static void describe_shape(enum shape shape, const union vhu_payload *p, size_t bytes,
+	size_t whole_bytes, struct vhu_fields *f)
 {
 	uint64_t word = bytes >= 8 ? le64_get(p->u64.value) : 0;
 
@@ -222,6 +263,8 @@ static void describe_shape(
 		break;
 	case CONFIG: add_config(f, &p->config, bytes); break;
 	case INFLIGHT: add_inflight(f, &p->inflight); break;
+	case SESSION:
+	case SESSION_REPLY: add_session(f, p, whole_bytes, shape == SESSION_REPLY); break;
 	default: add_bytes(f, p->bytes, bytes);
 	}
 }
@@ -249,7 +292,7 @@ void vhu_describe(const struct vhu_header *header, bool backend_channel, bool is
 		memcpy(&copy, payload, bytes);
 	ret->num = 0;
 	shape = shape_of(le32_get(header->request), backend_channel, is_reply, bytes);
-	describe_shape(shape, &copy, bytes, ret);
+	describe_shape(shape, &copy, bytes, le32_get(header->size), ret);
 }
 
 void vhu_fields_line(const struct vhu_fields *fields, char line[VHU_LINE_BYTES])

@@ -133,6 +133,27 @@ static void keeps_the_beginning_of_large_ones(void **state)
 	assert_int_equal(e->payload[TRANSCRIPT_PAYLOAD_BYTES - 1], 7);
 }
 
+/* Of either form, the way there and back, and of what is no form at all. */
+static void keeps_no_keys(void **state)
+{
+	static const uint32_t sizes[] = { 632, 1072, 40, 41, 633, 4096 };
+	static uint8_t payload[4096];
+
+	memset(payload, 0x5a, sizeof(payload));
+	memset(payload, 1, VHU_SESSION_PUBLIC_BYTES);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		uint32_t size = sizes[i / 2];
+		const struct vhu_header header = vhu_header_make(
+			VHU_CREATE_CRYPTO_SESSION, i & 1 ? VHU_FLAG_REPLY : 0, size);
+		struct transcript_entry *e =
+			transcript_add(*state, TRANSCRIPT_MAIN, i & 1, &header, payload, size, 0);
+
+		assert_int_equal(e->num_kept, VHU_SESSION_PUBLIC_BYTES);
+		for (size_t at = e->num_kept; at < sizeof(e->payload); at++)
+			assert_int_equal(e->payload[at], 0);
+	}
+}
+
 /* --- fields --- */
 
 /* On the wire, wherever this runs. */
@@ -141,6 +162,11 @@ static void keeps_the_beginning_of_large_ones(void **state)
 #else
 #define WIRE64(v) (v)
 #endif
+static const uint8_t session[sizeof(struct vhu_session)] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	0xff, 0xff, 3, 0, 0, 0, 16, [32] = 1, [33] = 2, [56] = 0x5a };
+static const uint8_t session2[sizeof(struct vhu_session2)] = { 4,
+	4, [8] = 1, [12] = 2, [17] = 4, [40] = 0x5a };
+
 #define U64(v) (uint64_t[]){ WIRE64(v) }, 8
 
 static const struct {
@@ -168,6 +194,16 @@ static const struct {
 		"\1\0\0\0\0\0\0\0"
 		"\0\0\1\0\0\0\0\0\0\x10\0\0\0\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0",
 		40, "num-regions 1 region-0 0x10000+0x1000 user 0x2 offset 0x3" },
+	{ VHU_CREATE_CRYPTO_SESSION, false, false, session, sizeof(session),
+		"op-type 1 cipher-algo 3 key-bytes 16 direction 2 hash-algo 0 auth-key-bytes 0 "
+		"keys not kept" },
+	{ VHU_CREATE_CRYPTO_SESSION, false, true, session, sizeof(session),
+		"session -1 op-type 1 cipher-algo 3 key-bytes 16 direction 2 hash-algo 0 "
+		"auth-key-bytes 0 keys not kept" },
+	{ VHU_CREATE_CRYPTO_SESSION, false, false, session2, sizeof(session2),
+		"operation 0x404 algo 1 key-type 2 key-bytes 1024 keys not kept" },
+	{ VHU_CREATE_CRYPTO_SESSION, false, false, session2, 1071, "keys not kept" },
+	{ VHU_CLOSE_CRYPTO_SESSION, false, false, U64(7), "value 7" },
 	{ 4711, false, false, "hi", 2, "bytes 6869" },
 	{ VHU_BACKEND_CONFIG_CHANGE_MSG, true, false, NULL, 0, "" },
 	{ VHU_BACKEND_CONFIG_CHANGE_MSG, true, true, U64(5), "result 5" },
@@ -202,7 +238,8 @@ static void describes_anything(void **state)
 		memset(payload, fills[f], sizeof(payload));
 		for (uint32_t request = 0; request < 50; request++)
 			for (size_t bytes = 0; bytes <= sizeof(payload); bytes++) {
-				const struct vhu_header header = vhu_header_make(request, 0, 0);
+				const struct vhu_header header =
+					vhu_header_make(request, 0, bytes & 4 ? 632 : 1072);
 
 				vhu_describe(&header, bytes & 1, bytes & 2,
 					payload + sizeof(payload) - bytes, bytes, &fields);
@@ -238,6 +275,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(is_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			keeps_the_beginning_of_large_ones, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(keeps_no_keys, set_up, tear_down),
 		cmocka_unit_test(describes),
 		cmocka_unit_test(describes_anything),
 		cmocka_unit_test(names),
