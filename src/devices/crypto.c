@@ -171,6 +171,7 @@ const struct vdev_class virtio_crypto_class = {
 	.config_bytes = sizeof(struct crypto_config),
 	.options = crypto_options,
 	.takes_vq_mapping = true,
+	.sessions = &vcrypto_message_sessions,
 	.realize = crypto_realize,
 	.unrealize = crypto_unrealize,
 	.get_config = crypto_get_config,

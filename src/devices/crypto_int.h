@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the files of virtio-crypto share: requests taken apart (crypto_parse.c), the control queue
- * (crypto_ctrl.c), data queues (crypto_data.c), the class (crypto.c).
+ * (crypto_ctrl.c), sessions by message (crypto_message.c), data queues (crypto_data.c), the class
+ * (crypto.c).
  */
 #ifndef DEVICES_CRYPTO_INT_H
 #define DEVICES_CRYPTO_INT_H
@@ -102,6 +103,9 @@ bool vcrypto_keys_fit(const struct vcrypto_fixed *fixed);
 /* Takes both keys to @room and says so in @params; NULL where they are not all there. */
 uint8_t *vcrypto_take_keys(struct chain *c, const struct vcrypto_fixed *fixed, uint8_t *room,
 	struct crypto_params *params);
+
+/* crypto_message.c */
+extern const struct vdev_session_ops vcrypto_message_sessions;
 
 enum serve_verdict vcrypto_serve_control(struct vcrypto *v, struct vq *vq, struct chain *c);
 

@@ -12,11 +12,12 @@
 
 /* A ring as the front-end set it up; what runs is vq->cfg and vq->enabled. */
 struct vhu_ring {
-	bool enabled; /* SET_VRING_ENABLE, or from the start without protocol features */
+	bool enabled; /* SET_VRING_ENABLE, or from the start where none of those comes */
 	bool has_kick; /* between SET_VRING_KICK (or VRING_KICK) and GET_VRING_BASE */
 	bool is_polled; /* SET_VRING_CALL said that nobody wants to be called */
 	bool call_due, err_due; /* messages that the channel could not send yet */
 	bool has_addr;
+	bool told; /* SET_VRING_ENABLE came: features enable it no more */
 	bool lost; /* it should run, but lies outside the memory table, or its record has no room */
 	/* Addresses in the front-end's process: they outlive a memory table. */
 	uint64_t desc, avail, used;
@@ -109,6 +110,9 @@ struct vhu_call {
 		struct vhu_vring_state state;
 		struct vhu_config config;
 		struct vhu_inflight inflight;
+		struct vhu_session session;
+		struct vhu_session2 session2;
+		uint8_t session_bytes[sizeof(struct vhu_session2)];
 	} reply;
 	uint32_t reply_bytes;
 	int reply_fd; /* owned; -1: none goes along */
@@ -121,6 +125,8 @@ struct vhu_handler {
 	bool (*needs_idle)(struct vhu *vhu, const struct vhu_call *call);
 	/* Which ones: the one that the message names; else all. */
 	bool one_ring;
+	/* Where it is refused and nobody asked, nothing that is believed depends on it: no end. */
+	bool harmless;
 };
 
 /* vhu_messages.c */
@@ -200,6 +206,10 @@ VHU_RING_HANDLER(vhu_set_inflight_fd);
 int vhu_inflight_place(struct vhu *vhu, unsigned int i, struct err *err);
 /* All queues are idle: there is no region any more. What lies in it stays as it is. */
 void vhu_inflight_drop(struct vhu *vhu);
+
+/* vhu_session.c; queues run meanwhile */
+VHU_RING_HANDLER(vhu_create_session);
+VHU_RING_HANDLER(vhu_close_session);
 
 /* vhu_channel.c */
 extern const struct usock_framing vhu_framing;

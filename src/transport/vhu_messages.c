@@ -39,6 +39,8 @@ uint64_t vhu_offered_protocol_features(const struct vhu *vhu)
 	/* QEMU warns about the bit for device types that have nothing there. */
 	if (vhu->dev->cls->config_bytes)
 		bits |= BIT(VHU_PF_CONFIG);
+	if (vhu->dev->cls->sessions)
+		bits |= BIT(VHU_PF_CRYPTO_SESSION);
 	return bits;
 }
 
@@ -93,10 +95,23 @@ static bool features_change(struct vhu *vhu, const struct vhu_call *call)
 	       asks_for_log(call) != vhu->log_all || begins_anew(vhu, call);
 }
 
-static int set_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
+/*
+ * Without the bit rings are enabled from the start. With it they are not; but QEMU's cryptodev,
+ * which nobody else is with CRYPTO_SESSION, takes the bit and never enables a ring.
+ */
+static void enable_rings(struct vhu *vhu, const struct vhu_call *call)
 {
 	bool has_protocol = has_protocol_bit(call);
-	unsigned int i;
+
+	if (has_protocol && !vhu_negotiated(vhu, VHU_PF_CRYPTO_SESSION))
+		return;
+	for (unsigned int i = 0; i < vhu->dev->num_queues; i++)
+		if (!has_protocol || !vhu->rings[i].told)
+			vhu->rings[i].enabled = true;
+}
+
+static int set_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
+{
 
 	(void)err;
 	if (begins_anew(vhu, call))
@@ -107,8 +122,7 @@ static int set_features(struct vhu *vhu, struct vhu_call *call, struct err *err)
 	vdev_set_driver_features(vhu->dev, virtio_features_from64(asked_features(call)));
 	vhu->features_set = true;
 	vhu_log_switch(vhu, asks_for_log(call));
-	for (i = 0; !has_protocol && i < vhu->dev->num_queues; i++)
-		vhu->rings[i].enabled = true;
+	enable_rings(vhu, call);
 	if (!vhu_negotiated(vhu, VHU_PF_STATUS))
 		vdev_derive_status(vhu->dev,
 			VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
@@ -324,6 +338,8 @@ static const struct vhu_handler handlers[VHU_REQUEST_END] = {
 	[VHU_SET_VRING_CALL] = { vhu_set_vring_call },
 	[VHU_SET_VRING_ERR] = { vhu_set_vring_err },
 	[VHU_SET_VRING_ENABLE] = { vhu_set_vring_enable, vhu_ring_disabled, .one_ring = true },
+	[VHU_CREATE_CRYPTO_SESSION] = { vhu_create_session },
+	[VHU_CLOSE_CRYPTO_SESSION] = { vhu_close_session, .harmless = true },
 	[VHU_GET_INFLIGHT_FD] = { vhu_get_inflight_fd },
 	[VHU_SET_INFLIGHT_FD] = { vhu_set_inflight_fd, not_idle },
 };
@@ -391,15 +407,16 @@ static void send_ack(struct vhu *vhu, uint32_t request, int code)
 
 static void refuse(struct vhu *vhu, uint32_t request, int code, const char *sentence)
 {
-	bool ack = wants_ack(vhu);
+	const struct vhu_handler *handler = handler_of(vhu, request);
+	bool ack = wants_ack(vhu), goes_on = ack || (handler && handler->harmless);
 	char name[32];
 
 	log_limited(&vhu->limit, LOG_LEVEL_WARN, "%s: %s on %s%s: %s", vdev_label(vhu->dev),
 		vhu_request_name(request, name, sizeof(name)), vhu_where(vhu),
-		ack ? " refused" : ": closing the connection", sentence);
+		goes_on ? " refused" : ": closing the connection", sentence);
 	if (ack)
 		send_ack(vhu, request, code);
-	else
+	else if (!goes_on)
 		vhu_close(vhu);
 }
 

@@ -251,6 +251,7 @@ int vhu_set_vring_enable(struct vhu *vhu, struct vhu_call *call, struct err *err
 		return err_set(
 			err, -EINVAL, "queue %u: enable is %u, neither 0 nor 1", call->index, num);
 	vhu->rings[call->index].enabled = num;
+	vhu->rings[call->index].told = true;
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 #include "base/option.h"
 #include "mem/gmem.h"
 #include "virtio/features.h"
+#include "virtio/vdev_session.h"
 #include "virtio/vhost_view.h"
 #include "virtio/vq.h"
 
@@ -60,6 +61,9 @@ struct vdev_class {
 	 * offers what dev->device_features are: the options only take away. view.vhost tells of it.
 	 */
 	bool handed_over;
+	/* Front-ends make its sessions by messages, where the transport has such; NULL: none does.
+	 */
+	const struct vdev_session_ops *sessions;
 
 	/*
 	 * The options are parsed. Opens back ends; sets dev->num_queues, dev->queue_size[] by

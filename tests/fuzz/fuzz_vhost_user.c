@@ -60,6 +60,31 @@ static enum serve_verdict serve(struct vdev *dev, struct vq *vq, struct chain *c
 	return SERVE_DONE;
 }
 
+/* Whatever is said of keys, all of their bytes are there. */
+static int create_session(struct vdev *dev, const struct vdev_session_params *params,
+	uint64_t *ret_id, struct err *err)
+{
+	volatile uint8_t sum = 0;
+
+	(void)dev;
+	for (uint32_t i = 0; i < params->key_bytes; i++)
+		sum ^= params->key[i];
+	for (uint32_t i = 0; i < params->auth_key_bytes; i++)
+		sum ^= params->auth_key[i];
+	if (params->cipher_algo & 1)
+		return err_set(err, -EINVAL, "none");
+	*ret_id = sum;
+	return 0;
+}
+
+static int close_session(struct vdev *dev, uint64_t id, struct err *err)
+{
+	(void)dev;
+	return id & 1 ? err_set(err, -ENOENT, "none") : 0;
+}
+
+static const struct vdev_session_ops sessions = { create_session, close_session };
+
 static const struct option_spec no_options[] = { { NULL } };
 
 static const struct vdev_class fuzz_class = {
@@ -68,6 +93,7 @@ static const struct vdev_class fuzz_class = {
 	.instance_bytes = sizeof(struct vdev),
 	.config_bytes = sizeof(config_space),
 	.options = no_options,
+	.sessions = &sessions,
 	.realize = realize,
 	.get_config = get_config,
 	.set_config = set_config,
