@@ -42,7 +42,7 @@ $(BUILDDIR)/build.ninja:
 check:
 	@$(call deps,build test)
 	@$(MAKE) --no-print-directory build
-	@$(if $(threads),:,tools/guest-images uml qemu || [ $$? = 77 ])
+	@$(if $(threads),:,tools/guest-images uml qemu debian || [ $$? = 77 ])
 	@tools/check $(if $(AGAIN),--again) $(BUILDDIR) $(TEST_ARGS)
 
 check-slow:

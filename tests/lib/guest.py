@@ -6,9 +6,13 @@
     status, output = guest.run("md5sum /dev/vda")
 """
 import base64
+import importlib.machinery
+import importlib.util
 import os
 import pathlib
+import platform
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -31,6 +35,32 @@ def images(kind):
         pytest.skip(run.stdout.strip().splitlines()[-1])
     assert run.returncode == 0, run.stdout + run.stderr
     return IMAGES
+
+
+def initrd_with(initrd, files, target):
+    """A copy of an image with further programs: {name in the guest: path here}."""
+    loader = importlib.machinery.SourceFileLoader("guest_images",
+                                                  str(SOURCE / "tools" / "guest-images"))
+    spec = importlib.util.spec_from_loader("guest_images", loader)
+    guest_images = importlib.util.module_from_spec(spec)
+    loader.exec_module(guest_images)
+    cpio = guest_images.Cpio()
+    for name, path in files.items():
+        cpio.add(name, 0o100755, pathlib.Path(path).read_bytes())
+    # The kernel unpacks one archive after the other, each at a multiple of four.
+    first = pathlib.Path(initrd).read_bytes()
+    pathlib.Path(target).write_bytes(first + bytes(-len(first) % 4) + cpio.finish())
+    return target
+
+
+def static_program(source, target):
+    """Compile a program for a guest, which has no libraries; skip where that cannot be done."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler or platform.machine() != "x86_64":
+        pytest.skip("no compiler for the guest's programs here")
+    subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-static", "-o", target, source],
+                   check=True)
+    return target
 
 
 class Guest:
