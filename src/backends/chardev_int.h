@@ -45,7 +45,7 @@ struct chardev {
 	struct log_limit limit; /* for what a peer can provoke */
 	bool is_socket;
 	struct listener listener;
-	struct loop_fd listen_node;
+	struct loop_fd listen_node; /* the listener's; pty: told who opens the slave */
 	struct loop_timer timer; /* pty: look for a peer; socket: look at the listener again */
 	int left_unread; /* by a peer that is gone, when its successor came */
 };

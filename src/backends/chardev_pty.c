@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A pseudo-terminal. While nobody has its slave open the master only ever says "hung up", which
- * cannot be waited for to end: it is looked at from time to time then.
+ * cannot be waited for to end. Who opens the slave is told by inotify; where that is not to be had
+ * (a user has 128 of them, unless told otherwise), the master is looked at from time to time.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -24,14 +26,41 @@ static bool somebody_is_there(struct chardev *chr)
 	return poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP);
 }
 
+static void forget_opened(struct chardev *chr)
+{
+	char events[4096];
+
+	while (read(chr->listen_node.fd, events, sizeof(events)) > 0)
+		;
+}
+
+/* What happened before is not waited for: it is looked at, once somebody would tell. */
+static void wait_for_peer(struct chardev *chr)
+{
+	struct loop_fd *opened = &chr->listen_node;
+	struct err ignored = { 0 };
+	bool told = opened->fd >= 0 &&
+		    (opened->loop || !loop_fd_add(chr->loop, opened, EPOLLIN, &ignored));
+
+	if (told)
+		forget_opened(chr);
+	if (somebody_is_there(chr)) {
+		loop_fd_del(opened);
+		chardev_set_open(chr, true);
+	} else if (!told) {
+		loop_timer_set(chr->loop, &chr->timer, now_ns() + PTY_LOOK_MS * NSEC_PER_MSEC);
+	}
+}
+
 static void look(struct loop_timer *timer)
 {
-	struct chardev *chr = container_of(timer, struct chardev, timer);
+	wait_for_peer(container_of(timer, struct chardev, timer));
+}
 
-	if (somebody_is_there(chr))
-		chardev_set_open(chr, true);
-	else
-		loop_timer_set(chr->loop, timer, now_ns() + PTY_LOOK_MS * NSEC_PER_MSEC);
+static void on_opened(struct loop_fd *node, uint32_t revents)
+{
+	(void)revents;
+	wait_for_peer(container_of(node, struct chardev, listen_node));
 }
 
 /*
@@ -71,6 +100,10 @@ static int pty_open(struct chardev *chr, const struct chardev_config *config, st
 		return r;
 	chr->address = xstrdup(path);
 	chr->timer.fn = look;
+	chr->listen_node.fn = on_opened;
+	chr->listen_node.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (inotify_add_watch(chr->listen_node.fd, path, IN_OPEN) < 0)
+		close_fd(&chr->listen_node.fd);
 	log_debug("chardev '%s' is the terminal %s", chr->id, path);
 	return chardev_set_fds(chr, &fd, err);
 }
@@ -79,20 +112,34 @@ static int pty_attach(struct chardev *chr, struct err *err)
 {
 	(void)err;
 	if (!chr->is_open)
-		look(&chr->timer);
+		wait_for_peer(chr);
 	return 0;
+}
+
+static void pty_detach(struct chardev *chr)
+{
+	loop_fd_del(&chr->listen_node);
 }
 
 static void pty_hangup(struct chardev *chr, bool output)
 {
 	(void)output;
 	chardev_set_open(chr, false);
-	loop_timer_set(chr->loop, &chr->timer, now_ns() + PTY_LOOK_MS * NSEC_PER_MSEC);
+	wait_for_peer(chr);
+}
+
+static void pty_free(struct chardev *chr)
+{
+	/* Where opening it failed before there was one, there is none. */
+	if (chr->listen_node.fn)
+		close_fd(&chr->listen_node.fd);
 }
 
 const struct chardev_class chardev_class_pty = {
 	.name = "pty",
 	.open = pty_open,
+	.free = pty_free,
 	.attach = pty_attach,
+	.detach = pty_detach,
 	.hangup = pty_hangup,
 };
