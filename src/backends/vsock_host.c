@@ -212,10 +212,12 @@ static int open_door(struct vsock_host *host, unsigned int kind, const char *mod
 		xasprintf("%s%s", host->path, kind == SEQPACKET ? SEQPACKET_SUFFIX : "");
 	struct listen_options opts = LISTEN_OPTIONS_INIT;
 	struct door *door = &host->doors[kind];
-	int r = listen_parse(&opts, path, mode, group, err);
+	struct err why = { 0 };
+	int r = listen_parse(&opts, path, mode, group, &why);
 
+	/* It begins with mode=, which is path-mode= here. */
 	if (r < 0)
-		return r;
+		return err_set(err, r, "path-%s", why.msg);
 	opts.seqpacket = kind == SEQPACKET;
 	r = listen_unix(&door->listener, &opts, err);
 	door->host = host;

@@ -125,6 +125,14 @@ static void on_link(void *opaque)
 	vdev_config_changed(&n->dev);
 }
 
+static int check_owner(struct vnet *n, const char *option, enum net_kind kind, struct err *err)
+{
+	if (n->netdev == (int)kind)
+		return 0;
+	return err_set(err, -EINVAL, "%s: %s= is for netdev=%s, and this is %s",
+		vdev_label(&n->dev), option, net_kinds[kind], net_kinds[n->netdev]);
+}
+
 static int open_net(struct vnet *n, struct err *err)
 {
 	struct net_config config = { .kind = (enum net_kind)n->netdev,
@@ -151,13 +159,19 @@ static int open_net(struct vnet *n, struct err *err)
 	};
 	struct err why = { 0 };
 	size_t i;
-	int r;
+	int r = 0;
 
-	for (i = 0; i < ARRAY_SIZE(owners); i++)
-		if (*(char **)((char *)n + owners[i].offset) && owners[i].kind != config.kind)
-			return err_set(err, -EINVAL, "%s: %s= is for netdev=%s, and this is %s",
-				vdev_label(&n->dev), owners[i].option, net_kinds[owners[i].kind],
-				net_kinds[config.kind]);
+	for (i = 0; i < ARRAY_SIZE(owners) && !r; i++)
+		if (*(char **)((char *)n + owners[i].offset))
+			r = check_owner(n, owners[i].option, owners[i].kind, err);
+	if (!r && n->restricted)
+		r = check_owner(n, "restrict", NET_USER, err);
+	if (!r && n->server)
+		r = check_owner(n, "server", NET_STREAM, err);
+	if (!r && n->source_bytes)
+		r = check_owner(n, "source", NET_NULL, err);
+	if (r < 0)
+		return r;
 	put_mac(n->first_mac, config.mac);
 	r = net_open(&config, n->dev.main_loop, on_link, n, &n->net, &why);
 	return r < 0 ? err_set(err, r, "%s: %s", vdev_label(&n->dev), why.msg) : 0;
