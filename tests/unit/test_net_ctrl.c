@@ -354,6 +354,30 @@ static void test_pairs(void **state)
 	rig_stop(&r);
 }
 
+/* The last of the most that there can be, and the control queue behind it. */
+static void test_most_pairs(void **state)
+{
+	const unsigned int last = 2 * (NET_PAIRS_MAX - 1);
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, "null", ",\"source\":60,\"queues\":256");
+	assert_int_equal(r.f.dev->num_queues, 2 * NET_PAIRS_MAX + 1);
+	rig_run_some(&r, MQ_FEATURES, last, last + 3);
+	set_desc(&r.f, QUEUE_AT(last), 0, RX_AT, 200, WRITE, 0);
+	rig_offer(&r, last, 0);
+	rig_kick(&r, last);
+	assert_int_equal(rig_used_idx(&r, last), 0);
+	assert_int_equal(set_pairs(&r, NET_PAIRS_MAX + 1), RIG_ERR);
+	assert_int_equal(set_pairs(&r, NET_PAIRS_MAX), RIG_OK);
+	assert_int_equal(rig_used_idx(&r, last), 1);
+	assert_int_equal(set_pairs(&r, NET_PAIRS_MAX - 1), RIG_OK);
+	rig_offer(&r, last, 0);
+	rig_kick(&r, last);
+	assert_int_equal(rig_used_idx(&r, last), 1);
+	rig_stop(&r);
+}
+
 /* A driver without MQ has its control queue behind the first pair; one without a control queue
  * uses what it starts. */
 static void test_who_is_who(void **state)
@@ -490,6 +514,7 @@ int main(void)
 		cmocka_unit_test(test_vlan),
 		cmocka_unit_test(test_short_tag),
 		cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_most_pairs),
 		cmocka_unit_test(test_who_is_who),
 		cmocka_unit_test(test_pairs_on_loops),
 		cmocka_unit_test(test_one_loop),
