@@ -204,7 +204,7 @@ class VhostUser:
 
     def silent(self):
         """Whether nothing waits to be read and the connection stands, right now."""
-        return not select.select([self.sock], [], [], 0)[0]
+        return not ready(self.sock, 0)
 
     def reply(self, request, fds=None):
         """The reply to `request`, checked for its form; its payload."""
@@ -431,8 +431,15 @@ class Queue:
         device may have finished."""
         if timeout <= 0:
             raise Timeout(f"queue {self.index}: nothing new is used")
-        select.select([self.call_fd], [], [], min(timeout, 0.5))
+        ready(self.call_fd, min(timeout, 0.5))
         signalled(self.call_fd)
+
+
+def ready(fd, timeout):
+    """Whether there is something to read, at once or in a while. Descriptors may be many."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
 
 
 def signalled(fd):

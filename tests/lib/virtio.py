@@ -4,7 +4,7 @@ import struct
 
 from lib.process import PATIENCE
 
-BLK, CONSOLE, RNG = 2, 3, 4
+NET, BLK, CONSOLE, RNG, BALLOON, SCSI, VSOCK = 1, 2, 3, 4, 5, 8, 19
 
 BLK_T_IN, BLK_T_OUT, BLK_T_FLUSH, BLK_T_GET_ID = 0, 1, 4, 8
 BLK_T_DISCARD, BLK_T_WRITE_ZEROES = 11, 13
@@ -230,6 +230,42 @@ class Scsi:
     def task_end(self, task):
         self.front.queues[0].wait([task[0]], PATIENCE)
         return self.front.memory.get_le(task[1], 1)
+
+
+class Vsock:
+    """One stream connection of a guest's to the host: virtio 1.3, "Socket Device"."""
+
+    HEAD = struct.Struct("<QQIIIHHIII")
+    REQUEST, RESPONSE, RST, SHUTDOWN, RW = 1, 2, 3, 4, 5
+
+    def __init__(self, front, *, port=1024, buffers=8, size=4096):
+        self.front, self.port, self.peer_port = front, port, 0
+        self.heard = Console(front, buffers=buffers, size=size)
+
+    def cid(self):
+        return struct.unpack("<Q", self.front.get_config(0, 8))[0]
+
+    def start(self, op, data=b""):
+        """Queue a packet and kick; the chain."""
+        head = self.HEAD.pack(self.cid(), 2, self.port, self.peer_port, len(data), 1, op, 0,
+                              256 << 10, 0)
+        gpa, queue = self.front.memory.put(head + data), self.front.queues[1]
+        chain = queue.ring.add([(gpa, len(head) + len(data), False)])
+        queue.kick()
+        return chain
+
+    def say(self, op, data=b""):
+        self.front.queues[1].wait([self.start(op, data)])
+
+    def hear(self):
+        """The next packet: its operation and its bytes."""
+        head = self.HEAD.unpack(self.heard.read(self.HEAD.size))
+        return head[6], self.heard.read(head[4])
+
+    def connect(self, peer_port):
+        self.peer_port = peer_port
+        self.say(self.REQUEST)
+        assert self.hear() == (self.RESPONSE, b"")
 
 
 class PortControl:
