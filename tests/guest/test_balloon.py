@@ -9,8 +9,8 @@ from lib.guest_uml import GuestUml
 from lib.process import wait_until
 from lib.qmp import QmpError
 from lib.ringside import serve
+from lib.virtio import BALLOON
 
-BALLOON = 5
 MIB = 1 << 20
 PATH = "/machine/peripheral/b0/virtio-backend"
 GUEST_MIB = 192

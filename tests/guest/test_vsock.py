@@ -1,32 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """virtio-vsock under user-mode Linux: connections each way, thousands of them, and how they end."""
 import pathlib
-import shutil
 import socket
-import subprocess
 import threading
 
 import pytest
 
+from lib.guest_every import vsock_tool
 from lib.guest_uml import GuestUml
 from lib.process import PATIENCE, wait_until
 from lib.ringside import serve
-from lib.virtio import BLK
-
-VSOCK = 19
-TOOL = pathlib.Path(__file__).with_name("vsock_tool.c")
+from lib.virtio import BLK, VSOCK
 
 
 @pytest.fixture(scope="module")
 def tool(tmp_path_factory):
     """The guest's program, as an image of a disk."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if not compiler:
-        pytest.skip("no C compiler")
-    path = tmp_path_factory.mktemp("tool") / "image"
-    subprocess.run([compiler, "-O1", "-static", "-o", path, TOOL], check=True)
-    path.write_bytes(path.read_bytes() + bytes(-path.stat().st_size % 512))
-    return path
+    return vsock_tool(tmp_path_factory.mktemp("tool"))
 
 
 class Rig:

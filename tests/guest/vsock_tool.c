@@ -6,6 +6,8 @@
  *   vsock_tool echo TYPE PORT NUM        takes NUM connections, one after the other, and echoes
  *   vsock_tool many TYPE PORT NUM        NUM connections to the host at once, a word on each
  *   vsock_tool reset TYPE PORT           connects, sends, and closes with bytes unread
+ *   vsock_tool pour TYPE PORT BYTES      sends zeroes to the host, and waits for its end
+ *   vsock_tool drain TYPE PORT           reads what the host sends to its end
  *
  * TYPE is stream or seqpacket. Status 0: everything was as it should be.
  */
@@ -140,13 +142,37 @@ static int cmd_reset(unsigned int port, unsigned long unused)
 	return close(fd);
 }
 
+static uint8_t bulk[1 << 16];
+
+static int cmd_pour(unsigned int port, unsigned long bytes)
+{
+	int fd = dial(port);
+
+	for (; bytes > sizeof(bulk); bytes -= sizeof(bulk))
+		send_all(fd, bulk, sizeof(bulk));
+	send_all(fd, bulk, bytes);
+	shutdown(fd, SHUT_WR);
+	return recv(fd, bulk, 1, 0) != 0;
+}
+
+static int cmd_drain(unsigned int port, unsigned long unused)
+{
+	int fd = dial(port);
+	ssize_t n;
+
+	(void)unused;
+	while ((n = recv(fd, bulk, sizeof(bulk), 0)) > 0)
+		;
+	return n < 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		int (*fn)(unsigned int port, unsigned long number);
 	} commands[] = { { "connect", cmd_connect }, { "echo", cmd_echo }, { "many", cmd_many },
-		{ "reset", cmd_reset } };
+		{ "reset", cmd_reset }, { "pour", cmd_pour }, { "drain", cmd_drain } };
 
 	if (argc < 4)
 		return 2;
