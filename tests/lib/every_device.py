@@ -165,6 +165,43 @@ class ScsiHost(Disk):
             assert data[(16 + n) * SECTOR:][:SECTOR] == line(n) * 64, n
 
 
+class ScsiUnit(ScsiHost):
+    """A disk of a SCSI host's, at target 0."""
+
+    driver = "scsi-hd"
+    parent = "virtio-scsi,id=bus"
+    wrong = [({"filename": "/nope"}, "/nope"), ({"scsi-id": 256}, "scsi-id"),
+             ({"lun": 16384}, "lun"), ({"bus": "nope.0"}, "nope.0"), ({"packed": True}, "packed"),
+             ({"product": "x" * 17}, "product")]
+
+    def options(self):
+        return {**super().options(), "bus": "bus.0"}
+
+    def meet(self, front):
+        # What came, and that there is another one than before.
+        while Scsi(front).do(bytes(6))[:2] != (0, 0):
+            pass
+
+
+class ScsiCdrom(ScsiUnit):
+    driver = "scsi-cd"
+    wrong = [({"filename": "/nope"}, "/nope"), ({"write-cache": "off"}, "write-cache"),
+             ({"scsi-id": 256}, "scsi-id")]
+
+    def use(self, front):
+        front.queues[2].wait([self.start(front, 0)])
+        self.check(front, [0])
+
+    def start(self, front, n):
+        cdb = struct.pack(">BBIBHB", 0x28, 0, n, 0, 1, 0)
+        self.requests[n] = Scsi(front).start(cdb, length=2048)
+        return self.requests[n][0]
+
+    def check(self, front, numbers):
+        for n in numbers:
+            assert front.memory.read(self.requests[n][1] + 10, 2) == bytes(2)
+
+
 class Rng(Kind):
     driver = "virtio-rng"
     wrong = [({"filename": "/nope"}, "/nope")]
@@ -501,7 +538,7 @@ class Crypto(Kind):
         assert set(answers) == {self.NOTSUPP}, answers
 
 
-EVERY = [Disk, ScsiHost, Rng, Card, UserCard, NullCard, ConsoleDevice, Terminal, SerialPort,
+EVERY = [Disk, ScsiHost, ScsiUnit, ScsiCdrom, Rng, Card, UserCard, NullCard, ConsoleDevice, Terminal, SerialPort,
          ConsolePort, Sockets, Balloon, Keyboard, Mouse, Tablet, Multitouch, HostInput, Crypto]
 # Those that can be had on any machine.
 KINDS = [kind for kind in EVERY if kind.here]

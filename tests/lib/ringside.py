@@ -49,7 +49,7 @@ class Ringside:
     """
 
     def __init__(self, arguments, *, folder=None, qmp=True, env=None, log=None, ready=True,
-                 stdin=True, timeout=PATIENCE):
+                 stdin=True, cwd=None, timeout=PATIENCE):
         self.folder = folder or Folder()
         self.runtime = self.folder.path / "run"
         self.runtime.mkdir(mode=0o700, exist_ok=True)
@@ -63,7 +63,7 @@ class Ringside:
             ours, theirs = os.pipe()
             argv += ["--ready-fd", theirs]
         self.process = Process(argv, env={"XDG_RUNTIME_DIR": str(self.runtime), **(env or {})},
-                               pass_fds=[theirs] if ready else [], log=log, stdin=stdin)
+                               pass_fds=[theirs] if ready else [], log=log, stdin=stdin, cwd=cwd)
         self._sessions = []
         if ready:
             os.close(theirs)
