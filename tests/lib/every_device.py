@@ -170,7 +170,7 @@ class ScsiUnit(ScsiHost):
 
     driver = "scsi-hd"
     parent = "virtio-scsi,id=bus"
-    wrong = [({"filename": "/nope"}, "/nope"), ({"scsi-id": 256}, "scsi-id"),
+    wrong = [({"filename": "/nope"}, "/nope"), ({"scsi-id": 256}, "device id"),
              ({"lun": 16384}, "lun"), ({"bus": "nope.0"}, "nope.0"), ({"packed": True}, "packed"),
              ({"product": "x" * 17}, "product")]
 
@@ -186,7 +186,7 @@ class ScsiUnit(ScsiHost):
 class ScsiCdrom(ScsiUnit):
     driver = "scsi-cd"
     wrong = [({"filename": "/nope"}, "/nope"), ({"write-cache": "off"}, "write-cache"),
-             ({"scsi-id": 256}, "scsi-id")]
+             ({"scsi-id": 256}, "device id")]
 
     def use(self, front):
         front.queues[2].wait([self.start(front, 0)])
@@ -538,7 +538,8 @@ class Crypto(Kind):
         assert set(answers) == {self.NOTSUPP}, answers
 
 
-EVERY = [Disk, ScsiHost, ScsiUnit, ScsiCdrom, Rng, Card, UserCard, NullCard, ConsoleDevice, Terminal, SerialPort,
-         ConsolePort, Sockets, Balloon, Keyboard, Mouse, Tablet, Multitouch, HostInput, Crypto]
+EVERY = [Disk, ScsiHost, ScsiUnit, ScsiCdrom, Rng, Card, UserCard, NullCard, ConsoleDevice,
+         Terminal, SerialPort, ConsolePort, Sockets, Balloon, Keyboard, Mouse, Tablet, Multitouch,
+         HostInput, Crypto]
 # Those that can be had on any machine.
 KINDS = [kind for kind in EVERY if kind.here]

@@ -243,6 +243,18 @@ def registered(tree):
             yield f"{name}: {folder}/meson.build does not list it"
 
 
+def named(tree):
+    """Each test that the page of hazards names is there."""
+    page = "docs/hazards.md"
+    there = {pathlib.Path(name).stem for name in tree.match("tests/*")}
+    for name in tree.match("tests/*"):
+        there.update(re.findall(r"^(?:static void| *def) (test_\w+)", tree.text(name) or "", re.M))
+    for name in sorted(set(re.findall(r"\b(?:test|fuzz)_\w+", tree.text(page) or ""))) \
+            if page in tree.files else ():
+        if name not in there:
+            yield f"{page}: there is no {name}"
+
+
 def clang_format():
     """The formatter whose version the tree is formatted with, or None."""
     for program in ("clang-format-14", "clang-format"):
@@ -270,4 +282,4 @@ def formatted(tree):
 
 
 RULES = [includes, headers, file_lines, function_lines, columns, marks, licences, callbacks, places,
-         registered, formatted]
+         registered, named, formatted]

@@ -71,6 +71,7 @@ BAD = [
     ("registered", {"tests/unit/test_b.c": SPDX_C}, "no row 'b'"),
     ("registered", {"tests/proto/test_q.py": SPDX_SH}, "no row"),
     ("registered", {"src/base/b.c": SPDX_C}, "does not list it"),
+    ("named", {"docs/hazards.md": "test_a, test_p and test_gone\n"}, "there is no test_gone"),
     ("formatted", {"src/base/a.c": SPDX_C + "int a( void ) {\n  return 1; }\n"}, "clang-format"),
 ]
 
