@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/value.h"
-#include "bin/cmdline.h"
+#include "base/cmdline.h"
 #include "describe/describe.h"
 #include "driver/drive.h"
 

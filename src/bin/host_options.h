@@ -3,7 +3,7 @@
 #ifndef BIN_HOST_OPTIONS_H
 #define BIN_HOST_OPTIONS_H
 
-#include "bin/cmdline.h"
+#include "base/cmdline.h"
 #include "machine/machine.h"
 
 #define HOST_DEFAULT_MEMORY "256M"

@@ -7,7 +7,6 @@
 #include "client/bundle.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,23 +24,10 @@
 #define PAYLOAD_BYTES	64
 #define PAYLOAD_BUFFERS 256
 
-static const char usage[] =
-	"Usage: " PROGRAM " [OPTION]...\n"
-	"Writes all that a monitor says of its devices into one archive, to attach to a report:\n"
-	"state, features, rings, requests in flight, verdicts, counters, recorders, transcripts.\n"
-	"\n"
-	"Options:\n"
-	"  -o, --output FILE  the archive, a new file (ringside-DATE-TIME.tar)\n"
-	"  --payload          with the first bytes of the buffers in the rings: what the guest's\n"
-	"                     programs write and read. Without it none of that is in the "
-	"archive\n" SESSION_USAGE
-	"  --allow-harm       ask QEMU also what stops a ring, breaks a device or ends QEMU\n"
-	"  --timeout S        wait S seconds for a reply (5)\n"
-	"  --help             print this\n";
-
 struct bundle {
 	struct session session;
-	char *output;
+	struct cmd_list operands;
+	const char *output;
 	bool payload;
 	struct tar tar;
 	unsigned int num_files, num_refused;
@@ -286,50 +272,42 @@ static int collect(struct bundle *b, struct err *err)
 
 /* --- command line --- */
 
-static int parse_options(struct bundle *b, int argc, char **argv, struct err *err)
-{
-	enum { QMP = 256, PAYLOAD, ALLOW_HARM, TIMEOUT };
-	static const struct option options[] = {
-		{ "output", required_argument, NULL, 'o' },
-		{ "payload", no_argument, NULL, PAYLOAD },
-		{ "qmp", required_argument, NULL, QMP },
-		{ "allow-harm", no_argument, NULL, ALLOW_HARM },
-		{ "timeout", required_argument, NULL, TIMEOUT },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c, r = 0;
+#define FIELD(name) offsetof(struct bundle, name)
 
-	opterr = 0;
-	optind = 0;
-	while (r == 0 && (c = getopt_long(argc, argv, ":ho:", options, NULL)) != -1) {
-		switch (c) {
-		case 'o':
-			free(b->output);
-			b->output = xstrdup(optarg);
-			break;
-		case PAYLOAD: b->payload = true; break;
-		case QMP: b->session.qmp = optarg; break;
-		case ALLOW_HARM: b->session.allow_harm = true; break;
-		case TIMEOUT:
-			r = session_parse_number("--timeout", optarg, SESSION_MAX_TIMEOUT_S,
-				&b->session.timeout_s, err);
-			break;
-		case 'h': fputs(usage, stdout); return 1;
-		case ':':
-			return err_set(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
-		default:
-			return err_set(err, -EINVAL,
-				"option '%s' is not one of --output, --payload, --qmp, "
-				"--allow-harm, --timeout, --help",
-				argv[optind - 1]);
-		}
-	}
-	if (r == 0 && argc > optind)
+static const struct cmd_option options[] = {
+	{ "output", CMD_STRING, FIELD(output), "FILE",
+		"the archive, a new file (ringside-DATE-TIME.tar)", .letter = 'o' },
+	{ "payload", CMD_FLAG, FIELD(payload), NULL,
+		"with the first bytes of the buffers in the rings: what\n"
+		"the guest's programs write and read. Without it none of\n"
+		"that is in the archive" },
+	{ "", CMD_LIST, FIELD(operands) },
+	{ NULL },
+};
+
+static const struct cmd_option *const tables[] = { options, session_options, session_harm_options,
+	session_timeout_options, NULL };
+
+static int check(void *base, struct err *err)
+{
+	struct bundle *b = base;
+
+	if (b->operands.num)
 		return err_set(err, -EINVAL, "'%s' is one word too many: all devices are asked",
-			argv[optind]);
-	return r;
+			b->operands.values[0]);
+	return 0;
 }
+
+static const struct session_command command = {
+	.program = PROGRAM,
+	.tables = tables,
+	.usage = "Usage: " PROGRAM " [OPTION]...\n"
+		 "Writes all that a monitor says of its devices into one archive, to attach to a "
+		 "report:\n"
+		 "state, features, rings, requests in flight, verdicts, counters, recorders, "
+		 "transcripts.\n",
+	.check = check,
+};
 
 static char *default_output(void)
 {
@@ -361,24 +339,21 @@ static int run(struct bundle *b, struct err *err)
 
 int client_bundle_main(int argc, char **argv)
 {
-	struct bundle b = { .session.program = PROGRAM };
+	_cleanup_free_ char *name = NULL;
+	struct bundle b = { 0 };
 	struct err err = { 0 };
-	int r = parse_options(&b, argc, argv, &err);
+	int r;
 
-	if (r == 1)
-		return 0;
-	if (r < 0) {
-		fprintf(stderr, PROGRAM ": %s\nTry '" PROGRAM " --help'.\n", err.msg);
-		free(b.output);
-		return 2;
+	if (session_parse(&command, argc, argv, &b, &r)) {
+		if (!b.output)
+			b.output = name = default_output();
+		r = session_open(&b.session, &err);
+		if (r == 0) {
+			r = run(&b, &err);
+			session_close(&b.session);
+		}
+		r = session_finish(PROGRAM, r, &err);
 	}
-	if (!b.output)
-		b.output = default_output();
-	r = session_open(&b.session, &err);
-	if (r == 0) {
-		r = run(&b, &err);
-		session_close(&b.session);
-	}
-	free(b.output);
-	return session_finish(PROGRAM, r, &err);
+	cmd_list_free(&b.operands);
+	return r;
 }

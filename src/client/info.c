@@ -3,7 +3,6 @@
 #include "client/info.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,36 +15,14 @@
 #define PROGRAM	     "ringside info"
 #define ARGUMENT_MAX 65535
 
-static const char usage_head[] =
-	"Usage: " PROGRAM " [OPTION]... [VERB]\n"
-	"Shows virtio devices as their monitor sees them: Ringside's, or QEMU's (7.2 or newer).\n"
-	"\n"
-	"Verbs; without one, a summary of all devices:\n";
-
-static const char usage_tail[] =
-	"PATH is one of the list's, or a part of it that fits one device only, such as its id.\n"
-	"\n"
-	"Options:\n" SESSION_USAGE
-	"  --json          print the reply as it came, one JSON document\n"
-	"  --allow-harm    send QEMU also those queries that stop a ring, break a device or end "
-	"QEMU\n"
-	"  --timeout S     wait S seconds for a reply (5)\n"
-	"  --help          print this\n";
-
 struct info {
 	struct session session;
+	struct cmd_list operands;
 	const struct info_verb *verb; /* NULL: the summary */
 	const char *word; /* PATH as it was given */
 	bool json;
 	struct info_call call;
 };
-
-static void print_usage(void)
-{
-	fputs(usage_head, stdout);
-	info_verbs_print_usage();
-	fputs(usage_tail, stdout);
-}
 
 static int parse_operands(struct info *info, int num, char **operands, struct err *err)
 {
@@ -64,53 +41,43 @@ static int parse_operands(struct info *info, int num, char **operands, struct er
 		info->word = operands[1];
 	info->call.has_queue = num > 2;
 	if (num > 2)
-		r = session_parse_number(
-			"queue", operands[2], ARGUMENT_MAX, &info->call.queue, err);
+		r = cmd_parse_number("queue", operands[2], ARGUMENT_MAX, &info->call.queue, err);
 	if (r == 0 && num > 3) {
 		info->call.has_index = true;
-		r = session_parse_number(
-			"index", operands[3], ARGUMENT_MAX, &info->call.index, err);
+		r = cmd_parse_number("index", operands[3], ARGUMENT_MAX, &info->call.index, err);
 	}
 	return r;
 }
 
-/* 1: help was printed, and that is all. */
-static int parse_options(struct info *info, int argc, char **argv, struct err *err)
-{
-	enum { QMP = 256, JSON, ALLOW_HARM, TIMEOUT };
-	static const struct option options[] = {
-		{ "qmp", required_argument, NULL, QMP },
-		{ "json", no_argument, NULL, JSON },
-		{ "allow-harm", no_argument, NULL, ALLOW_HARM },
-		{ "timeout", required_argument, NULL, TIMEOUT },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c, r = 0;
+#define FIELD(name) offsetof(struct info, name)
 
-	opterr = 0;
-	optind = 0; /* whoever called us may have used getopt already */
-	while (r == 0 && (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case QMP: info->session.qmp = optarg; break;
-		case JSON: info->json = true; break;
-		case ALLOW_HARM: info->session.allow_harm = true; break;
-		case TIMEOUT:
-			r = session_parse_number("--timeout", optarg, SESSION_MAX_TIMEOUT_S,
-				&info->session.timeout_s, err);
-			break;
-		case 'h': print_usage(); return 1;
-		case ':':
-			return err_set(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
-		default:
-			return err_set(err, -EINVAL,
-				"option '%s' is not one of --qmp, --json, --allow-harm, --timeout, "
-				"--help",
-				argv[optind - 1]);
-		}
-	}
-	return r < 0 ? r : parse_operands(info, argc - optind, argv + optind, err);
+static const struct cmd_option options[] = {
+	{ "json", CMD_FLAG, FIELD(json), NULL, "print the reply as it came, one JSON document" },
+	{ "", CMD_LIST, FIELD(operands) },
+	{ NULL },
+};
+
+static const struct cmd_option *const tables[] = { session_options, options, session_harm_options,
+	session_timeout_options, NULL };
+
+static int check(void *base, struct err *err)
+{
+	struct info *info = base;
+
+	return parse_operands(info, (int)info->operands.num, info->operands.values, err);
 }
+
+static const struct session_command command = {
+	.program = PROGRAM,
+	.tables = tables,
+	.usage = "Usage: " PROGRAM " [OPTION]... [VERB]\n"
+		 "Shows virtio devices as their monitor sees them: Ringside's, or QEMU's (7.2 or "
+		 "newer).\n"
+		 "\n"
+		 "Verbs; without one, a summary of all devices:\n",
+	.print_more = info_verbs_print_usage,
+	.check = check,
+};
 
 static struct json_object *make_arguments(const struct info *info)
 {
@@ -198,17 +165,15 @@ static int connect_and_run(struct info *info, struct err *err)
 
 int client_info_main(int argc, char **argv)
 {
-	struct info info = { .session.program = PROGRAM };
+	struct info info = { 0 };
 	struct err err = { 0 };
-	int r = parse_options(&info, argc, argv, &err);
+	int r;
 
-	if (r == 1)
-		return 0;
-	if (r < 0) {
-		fprintf(stderr, PROGRAM ": %s\nTry '" PROGRAM " --help'.\n", err.msg);
-		return 2;
+	if (session_parse(&command, argc, argv, &info, &r)) {
+		r = connect_and_run(&info, &err);
+		r = session_finish(PROGRAM, r, &err);
 	}
-	r = connect_and_run(&info, &err);
 	free(info.call.path);
-	return session_finish(PROGRAM, r, &err);
+	cmd_list_free(&info.operands);
+	return r;
 }

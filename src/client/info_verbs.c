@@ -135,4 +135,6 @@ void info_verbs_print_usage(void)
 
 		printf("  %-26s %s\n", call, verbs[i].help);
 	}
+	puts("PATH is one of the list's, or a part of it that fits one device only, such as its "
+	     "id.");
 }

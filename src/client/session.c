@@ -206,19 +206,63 @@ struct json_object *session_sources(struct session *session, const char *path)
 	return sources;
 }
 
-int session_parse_number(
-	const char *what, const char *text, uint64_t max, uint64_t *ret, struct err *err)
-{
-	char *end;
-	unsigned long long n;
+#define FIELD(name) offsetof(struct session, name)
 
-	errno = 0;
-	n = strtoull(text, &end, 0);
-	if (text[0] < '0' || text[0] > '9' || *end || errno || n > max)
-		return err_set(err, -EINVAL, "%s '%s' is no number from 0 to %llu", what, text,
-			(unsigned long long)max);
-	*ret = n;
-	return 0;
+const struct cmd_option session_options[] = {
+	{ "qmp", CMD_STRING, FIELD(qmp), "ADDR",
+		"the monitor: unix:PATH, tcp:HOST:PORT, a path, or the\n"
+		"name of a running instance; without it, the one instance\n"
+		"that runs" },
+	{ NULL },
+};
+
+const struct cmd_option session_timeout_options[] = {
+	{ "timeout", CMD_NUMBER, FIELD(timeout_s), "S", "wait S seconds for a reply (5)",
+		.max = SESSION_MAX_TIMEOUT_S },
+	{ NULL },
+};
+
+const struct cmd_option session_harm_options[] = {
+	{ "allow-harm", CMD_FLAG, FIELD(allow_harm), NULL,
+		"ask QEMU also what stops a ring, breaks a device or ends\n"
+		"QEMU" },
+	{ NULL },
+};
+
+static void print_help(const struct session_command *command)
+{
+	fputs(command->usage, stdout);
+	if (command->print_more)
+		command->print_more();
+	printf("\nOptions:\n");
+	cmd_print_options(stdout, command->tables);
+	if (command->after)
+		fputs(command->after, stdout);
+}
+
+bool session_parse(
+	const struct session_command *command, int argc, char **argv, void *base, int *ret_status)
+{
+	struct session *session = base;
+	struct err err = { 0 };
+	bool help;
+	int r;
+
+	session->program = command->program;
+	r = cmd_parse(argc, argv, command->tables, base, &help, &err);
+	if (help) {
+		print_help(command);
+		*ret_status = session_finish(command->program, 0, &err);
+		return false;
+	}
+	if (r == 0)
+		r = command->check(base, &err);
+	if (r < 0) {
+		fprintf(stderr, "%s: %s\nTry '%s --help'.\n", command->program, err.msg,
+			command->program);
+		*ret_status = 2;
+	}
+	return r == 0;
 }
 
 int session_finish(const char *program, int r, struct err *err)

@@ -9,18 +9,13 @@
 
 #include <json-c/json.h>
 
+#include "base/cmdline.h"
 #include "base/err.h"
 #include "client/harm.h"
 #include "client/qmp_client.h"
 
 #define SESSION_DEFAULT_TIMEOUT_S 5
 #define SESSION_MAX_TIMEOUT_S	  3600
-/* The options that are the same everywhere, for a usage text. */
-#define SESSION_USAGE                                                                        \
-	"  --qmp ADDR      the monitor: unix:PATH, tcp:HOST:PORT, a path, or the name of a " \
-	"running\n"                                                                          \
-	"                  instance; without it, the one instance that runs\n"
-
 struct session {
 	const char *program; /* "ringside info": in front of what is said while waiting */
 	const char *qmp; /* as the user gave it; NULL: the one instance that runs */
@@ -29,6 +24,24 @@ struct session {
 	bool quiet; /* say nothing while waiting */
 	struct qmp_client *client; /* NULL until session_open() */
 };
+
+/* Options that several commands have; the struct they are read to begins with its session. */
+extern const struct cmd_option session_options[], session_timeout_options[], session_harm_options[];
+
+/* How a subcommand that looks is called. */
+struct session_command {
+	const char *program; /* "ringside info" */
+	const struct cmd_option *const *tables;
+	const char *usage; /* up to the options */
+	void (*print_more)(void); /* NULL, or what stands between the usage and the options */
+	const char *after; /* NULL, or what stands behind the options */
+	/* What the words mean that are no options. */
+	int (*check)(void *base, struct err *err);
+};
+
+/* False: that was all, help or a complaint; the process ends with *ret_status. */
+bool session_parse(
+	const struct session_command *command, int argc, char **argv, void *base, int *ret_status);
 
 /* Connects. Fails also with what client/qmp_connect.h says about finding an instance. */
 int session_open(struct session *session, struct err *err);
@@ -57,9 +70,6 @@ struct json_object *session_sources(struct session *session, const char *path);
 /* {"path": @path} */
 struct json_object *session_path_argument(const char *path);
 
-/* Reads a number of the command line. -EINVAL is a usage error: the caller points at --help. */
-int session_parse_number(
-	const char *what, const char *text, uint64_t max, uint64_t *ret, struct err *err);
 /*
  * Ends a subcommand that got @r: writes what is left of standard output, says the sentence of a
  * failure, and returns the process's exit status.

@@ -6,7 +6,6 @@
 #include "client/top.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,21 +30,10 @@
 #define CTRL_L	      0x0c
 #define SHIFT_COLUMNS 16 /* a step to the side in text */
 
-static const char usage[] =
-	"Usage: " PROGRAM " [OPTION]... [PATH]\n"
-	"Shows all virtio queues of a running Ringside, or of QEMU (7.2 or newer), again and "
-	"again:\n"
-	"what is stuck on top. '?' lists the keys. PATH: begin with the ring of that device's "
-	"queue 0.\n"
-	"\n"
-	"Options:\n" SESSION_USAGE "  --interval S    seconds between two looks, 0.1 to 60 (1)\n"
-	"  --once          print one screen of two looks as text, and end\n"
-	"  --json          print each look as a line of JSON; with --once one line\n"
-	"  --help          print this\n"
-	"On QEMU it asks only what is harmless there.\n";
-
 struct options {
-	const char *qmp, *path;
+	struct session session;
+	struct cmd_list operands;
+	const char *path, *interval;
 	unsigned int interval_ms;
 	bool once, json;
 };
@@ -96,45 +84,44 @@ static int parse_interval(const char *text, unsigned int *ret_ms, struct err *er
 	return 0;
 }
 
-/* 1: help was printed, and that is all. */
-static int parse_options(struct options *o, int argc, char **argv, struct err *err)
-{
-	enum { QMP = 256, INTERVAL, ONCE, JSON };
-	static const struct option options[] = {
-		{ "qmp", required_argument, NULL, QMP },
-		{ "interval", required_argument, NULL, INTERVAL },
-		{ "once", no_argument, NULL, ONCE },
-		{ "json", no_argument, NULL, JSON },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c, r = 0;
+#define FIELD(name) offsetof(struct options, name)
 
-	opterr = 0;
-	optind = 0; /* whoever called us may have used getopt already */
-	while (r == 0 && (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case QMP: o->qmp = optarg; break;
-		case INTERVAL: r = parse_interval(optarg, &o->interval_ms, err); break;
-		case ONCE: o->once = true; break;
-		case JSON: o->json = true; break;
-		case 'h': fputs(usage, stdout); return 1;
-		case ':':
-			return err_set(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
-		default:
-			return err_set(err, -EINVAL,
-				"option '%s' is not one of --qmp, --interval, --once, --json, "
-				"--help",
-				argv[optind - 1]);
-		}
-	}
-	if (r == 0 && argc - optind > 1)
-		return err_set(
-			err, -EINVAL, "expected one PATH at most, got %d arguments", argc - optind);
-	if (r == 0 && argc > optind)
-		o->path = argv[optind];
-	return r;
+static const struct cmd_option options[] = {
+	{ "interval", CMD_STRING, FIELD(interval), "S",
+		"seconds between two looks, 0.1 to 60 (1)" },
+	{ "once", CMD_FLAG, FIELD(once), NULL, "print one screen of two looks as text, and end" },
+	{ "json", CMD_FLAG, FIELD(json), NULL,
+		"print each look as a line of JSON; with --once one line" },
+	{ "", CMD_LIST, FIELD(operands) },
+	{ NULL },
+};
+
+static const struct cmd_option *const tables[] = { session_options, options, NULL };
+
+static int check(void *base, struct err *err)
+{
+	struct options *o = base;
+
+	if (o->operands.num > 1)
+		return err_set(err, -EINVAL, "expected one PATH at most, got %zu arguments",
+			o->operands.num);
+	if (o->operands.num)
+		o->path = o->operands.values[0];
+	o->interval_ms = INTERVAL_MS;
+	return o->interval ? parse_interval(o->interval, &o->interval_ms, err) : 0;
 }
+
+static const struct session_command command = {
+	.program = PROGRAM,
+	.tables = tables,
+	.usage = "Usage: " PROGRAM " [OPTION]... [PATH]\n"
+		 "Shows all virtio queues of a running Ringside, or of QEMU (7.2 or newer), again "
+		 "and again:\n"
+		 "what is stuck on top. '?' lists the keys. PATH: begin with the ring of that "
+		 "device's queue 0.\n",
+	.after = "On QEMU it asks only what is harmless there.\n",
+	.check = check,
+};
 
 /* --- one screen, or lines of JSON --- */
 
@@ -429,24 +416,15 @@ static int run(struct top_ui *ui, const struct options *o, struct err *err)
 	return 0;
 }
 
-int client_top_main(int argc, char **argv)
+static int show(const struct options *o)
 {
-	struct options options = { .interval_ms = INTERVAL_MS };
-	struct top_ui ui = { 0 };
+	struct top_ui ui = { .interval_ms = o->interval_ms, .model.session = o->session };
 	struct err err = { { 0 } };
-	int r = parse_options(&options, argc, argv, &err);
+	int r;
 
-	if (r == 1)
-		return 0;
-	if (r < 0) {
-		fprintf(stderr, PROGRAM ": %s\nTry '" PROGRAM " --help'.\n", err.msg);
-		return 2;
-	}
 	catch_signals();
-	ui.interval_ms = options.interval_ms;
-	ui.model.session =
-		(struct session){ .program = PROGRAM, .qmp = options.qmp, .timeout_s = TIMEOUT_S };
-	r = run(&ui, &options, &err);
+	ui.model.session.timeout_s = TIMEOUT_S;
+	r = run(&ui, o, &err);
 	curses_close();
 	top_ui_deinit(&ui);
 	r = session_finish(PROGRAM, r, &err);
@@ -455,5 +433,16 @@ int client_top_main(int argc, char **argv)
 		signal((int)ended_by, SIG_DFL);
 		raise((int)ended_by);
 	}
+	return r;
+}
+
+int client_top_main(int argc, char **argv)
+{
+	struct options o = { 0 };
+	int r;
+
+	if (session_parse(&command, argc, argv, &o, &r))
+		r = show(&o);
+	cmd_list_free(&o.operands);
 	return r;
 }

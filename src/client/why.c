@@ -7,7 +7,6 @@
 #include "client/why.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,66 +23,51 @@
 #define SPARE_MS    600
 #define WAIT_MAX_MS 60000
 
-static const char usage[] =
-	"Usage: " PROGRAM " [OPTION]... [PATH]\n"
-	"Says of each queue of a device, or of all devices, why it stands still, or that it does "
-	"not.\n"
-	"PATH is one of 'ringside info virtio', or a part of it that fits one device only.\n"
-	"\n"
-	"Options:\n" SESSION_USAGE
-	"  --json          print the reply as it came, one JSON document\n"
-	"  --no-wait       do not look a second time where nobody watched before\n"
-	"  --timeout S     wait S seconds for a reply (5)\n"
-	"  --help          print this\n";
-
 struct why {
 	struct session session;
+	struct cmd_list operands;
 	const char *word; /* PATH as it was given; NULL: all */
 	char *path;
 	bool json, no_wait;
 	struct text_out out;
 };
 
-static int parse_options(struct why *why, int argc, char **argv, struct err *err)
-{
-	enum { QMP = 256, JSON, NO_WAIT, TIMEOUT };
-	static const struct option options[] = {
-		{ "qmp", required_argument, NULL, QMP },
-		{ "json", no_argument, NULL, JSON },
-		{ "no-wait", no_argument, NULL, NO_WAIT },
-		{ "timeout", required_argument, NULL, TIMEOUT },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c, r = 0;
+#define FIELD(name) offsetof(struct why, name)
 
-	opterr = 0;
-	optind = 0;
-	while (r == 0 && (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case QMP: why->session.qmp = optarg; break;
-		case JSON: why->json = true; break;
-		case NO_WAIT: why->no_wait = true; break;
-		case TIMEOUT:
-			r = session_parse_number("--timeout", optarg, SESSION_MAX_TIMEOUT_S,
-				&why->session.timeout_s, err);
-			break;
-		case 'h': fputs(usage, stdout); return 1;
-		case ':':
-			return err_set(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
-		default:
-			return err_set(err, -EINVAL,
-				"option '%s' is not one of --qmp, --json, --no-wait, --timeout, "
-				"--help",
-				argv[optind - 1]);
-		}
-	}
-	if (r == 0 && argc - optind > 1)
-		return err_set(err, -EINVAL, "expected one PATH at most, got %d", argc - optind);
-	if (r == 0 && argc > optind)
-		why->word = argv[optind];
-	return r;
+static const struct cmd_option options[] = {
+	{ "json", CMD_FLAG, FIELD(json), NULL, "print the reply as it came, one JSON document" },
+	{ "no-wait", CMD_FLAG, FIELD(no_wait), NULL,
+		"do not look a second time where nobody watched before" },
+	{ "", CMD_LIST, FIELD(operands) },
+	{ NULL },
+};
+
+static const struct cmd_option *const tables[] = { session_options, options,
+	session_timeout_options, NULL };
+
+static int check(void *base, struct err *err)
+{
+	struct why *why = base;
+
+	if (why->operands.num > 1)
+		return err_set(
+			err, -EINVAL, "expected one PATH at most, got %zu", why->operands.num);
+	if (why->operands.num)
+		why->word = why->operands.values[0];
+	return 0;
 }
+
+static const struct session_command command = {
+	.program = PROGRAM,
+	.tables = tables,
+	.usage = "Usage: " PROGRAM " [OPTION]... [PATH]\n"
+		 "Says of each queue of a device, or of all devices, why it stands still, or that "
+		 "it "
+		 "does not.\n"
+		 "PATH is one of 'ringside info virtio', or a part of it that fits one device "
+		 "only.\n",
+	.check = check,
+};
 
 /* --- asking --- */
 
@@ -220,22 +204,20 @@ static int run(struct why *why, struct err *err)
 
 int client_why_main(int argc, char **argv)
 {
-	struct why why = { .session.program = PROGRAM };
+	struct why why = { 0 };
 	struct err err = { 0 };
-	int r = parse_options(&why, argc, argv, &err);
+	int r;
 
-	if (r == 1)
-		return 0;
-	if (r < 0) {
-		fprintf(stderr, PROGRAM ": %s\nTry '" PROGRAM " --help'.\n", err.msg);
-		return 2;
-	}
-	r = session_open(&why.session, &err);
-	if (r == 0) {
-		text_out_init(&why.out, stdout);
-		r = run(&why, &err);
-		session_close(&why.session);
+	if (session_parse(&command, argc, argv, &why, &r)) {
+		r = session_open(&why.session, &err);
+		if (r == 0) {
+			text_out_init(&why.out, stdout);
+			r = run(&why, &err);
+			session_close(&why.session);
+		}
+		r = session_finish(PROGRAM, r, &err);
 	}
 	free(why.path);
-	return session_finish(PROGRAM, r, &err);
+	cmd_list_free(&why.operands);
+	return r;
 }

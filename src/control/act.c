@@ -86,44 +86,40 @@ static int signal_relayed(const struct vq *vq, int fd, const char *what, struct 
 	return 0;
 }
 
-int control_cmd_virtqueue_kick(
-	struct qapi_call *call, const char *path, uint16_t queue, struct qapi_error *error)
+/* @own is how a queue of ours is told; a relayed one has its ends' descriptors. */
+static int act(struct qapi_call *call, const char *path, uint16_t queue, bool kicks,
+	void (*own)(struct vq *vq), struct qapi_error *error)
 {
 	struct vq *vq = find(call, path, queue, error);
+	const struct vhost_view_ring *ring;
 	int r;
 
 	if (!vq)
 		return -EINVAL;
-	if (vq->dev->view.vhost)
-		r = signal_relayed(vq, vq->dev->view.vhost->rings[queue].kick, "kick", error);
+	ring = vq->dev->view.vhost ? &vq->dev->view.vhost->rings[queue] : NULL;
+	if (ring)
+		r = signal_relayed(
+			vq, kicks ? ring->kick : ring->call, kicks ? "kick" : "call", error);
 	else
 		r = check_runs(vq, error);
 	if (r < 0)
 		return r;
-	if (!vq->dev->view.vhost)
-		vq_kick(vq);
-	log_done(vq, "kicked");
+	if (!ring)
+		own(vq);
+	log_done(vq, kicks ? "kicked" : "its driver called");
 	return 0;
+}
+
+int control_cmd_virtqueue_kick(
+	struct qapi_call *call, const char *path, uint16_t queue, struct qapi_error *error)
+{
+	return act(call, path, queue, true, vq_kick, error);
 }
 
 int control_cmd_virtqueue_call(
 	struct qapi_call *call, const char *path, uint16_t queue, struct qapi_error *error)
 {
-	struct vq *vq = find(call, path, queue, error);
-	int r;
-
-	if (!vq)
-		return -EINVAL;
-	if (vq->dev->view.vhost)
-		r = signal_relayed(vq, vq->dev->view.vhost->rings[queue].call, "call", error);
-	else
-		r = check_runs(vq, error);
-	if (r < 0)
-		return r;
-	if (!vq->dev->view.vhost)
-		vq_call(vq);
-	log_done(vq, "its driver called");
-	return 0;
+	return act(call, path, queue, false, vq_call, error);
 }
 
 /* --- stop and resume --- */

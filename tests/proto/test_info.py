@@ -39,7 +39,7 @@ def folder():
     (["queue", "p", "99999999999999999999"], "is no number"),
     (["element", "p", "0", "zero"], "index 'zero'"),
     (["queue", "p", "--", "-1"], "queue '-1'"),
-    (["--bogus"], "option '--bogus' is not one of"),
+    (["--bogus"], "there is no option '--bogus'; it takes: --qmp, --json, "),
     (["--qmp"], "option '--qmp' needs a value"),
     (["--timeout", "soon"], "--timeout 'soon'"),
     (["--qmp", "tcp:host"], "'tcp:host' is no address"),

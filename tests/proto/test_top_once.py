@@ -22,7 +22,7 @@ def folder():
 
 
 @pytest.mark.parametrize("arguments, expected", [
-    (["--nope"], "option '--nope' is not one of"),
+    (["--nope"], "there is no option '--nope'; it takes: --qmp, --interval, "),
     (["--qmp"], "option '--qmp' needs a value"),
     (["--interval", "0"], "no number of seconds from 0.1 to 60"),
     (["--interval", "1x"], "no number of seconds"),
