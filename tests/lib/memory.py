@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guest memory of a front-end in Python: memfd regions, a bump allocator, checked access."""
+import ctypes
 import mmap
 import os
 from dataclasses import dataclass
 
 # A front-end's own addresses differ from the guest's, as they do in a real one.
 USER_OFFSET = 0x7f0000000000
+# What a device on another processor writes or reads meanwhile: a copy of bytes may tear it, even one
+# of two bytes.
+WORDS = {2: ctypes.c_uint16.__ctype_le__, 4: ctypes.c_uint32.__ctype_le__,
+         8: ctypes.c_uint64.__ctype_le__}
 
 
 @dataclass
@@ -75,8 +80,24 @@ class Memory:
         self.write(gpa, data)
         return gpa
 
+    def _word(self, gpa, size):
+        """A number that is read and written at once, where it lies as numbers do."""
+        pieces = list(self._pieces(gpa, size))
+        mapping, at, length = pieces[0]
+        if size in WORDS and length == size and at % size == 0:
+            return WORDS[size].from_buffer(mapping, at)
+        return None
+
     def get_le(self, gpa, size):
+        word = self._word(gpa, size)
+        if word is not None:
+            return word.value
         return int.from_bytes(self.read(gpa, size), "little")
 
     def set_le(self, gpa, size, value):
-        self.write(gpa, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
+        value &= (1 << 8 * size) - 1
+        word = self._word(gpa, size)
+        if word is not None:
+            word.value = value
+        else:
+            self.write(gpa, value.to_bytes(size, "little"))
