@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 # A front-end's own addresses differ from the guest's, as they do in a real one.
 USER_OFFSET = 0x7f0000000000
-# What a device on another processor writes or reads meanwhile: a copy of bytes may tear it, even one
-# of two bytes.
+# What a device on another processor writes or reads meanwhile: a copy of bytes may tear it, even
+# one of two bytes.
 WORDS = {2: ctypes.c_uint16.__ctype_le__, 4: ctypes.c_uint32.__ctype_le__,
          8: ctypes.c_uint64.__ctype_le__}
 
