@@ -129,7 +129,7 @@ def test_refusals(start, way, images):
                                   path="/machine/peripheral/s/virtio-backend")["broken"]
 
 
-def start_load(qmp, queues, num):
+def start_load(qmp, queues, num, **address):
     """Reads on all queues, taken by the device: what still lies in a ring is no function's."""
     def used(queue):
         return queue.front.queues[queue.queue].ring.num_used()
@@ -140,7 +140,7 @@ def start_load(qmp, queues, num):
                                       path="/machine/peripheral/s/virtio-backend")["inuse"]
 
     before = {queue.queue: used(queue) for queue in queues}
-    flying = [(queue, queue.start(read10(n * 8, 8), tag=n, length=4096))
+    flying = [(queue, queue.start(read10(n * 8, 8), tag=n, length=4096, **address))
               for n in range(num) for queue in queues]
     wait_until(lambda: all(taken(queue) >= num for queue in queues), "the commands to be taken")
     return flying
@@ -303,6 +303,15 @@ def test_units_come_and_go(start, way, images):
         assert gone == {"device": "hd2", "path": "/machine/peripheral/hd2"}
         assert scsi.do(b"\0", target=1, lun=2)[0] == 3
         assert scsi.event(offered[1]) == (1, 1, 2, REMOVED)
+        names = {entry["name"] for entry in qmp.command("qom-list-properties", typename="scsi-hd")}
+        assert names >= {"bus", "channel", "scsi-id", "lun", "filename", "serial", "removable"}
+        # The host takes all of them along, also one that is about to go.
+        qmp.command("device_del", id="hd1")
+        qmp.command("device_del", id="s")
+        gone = [qmp.event("DEVICE_DELETED")["data"]["path"].removeprefix("/machine/peripheral/")
+                for _ in range(5)]
+        assert sorted(gone) == ["cd0", "hd0", "hd1", "s", "s/virtio-backend"]
+        assert gone[3:] == ["s/virtio-backend", "s"]
 
 
 @pytest.mark.parametrize("loops", ["one", "two"])
@@ -314,26 +323,31 @@ def test_a_unit_goes_while_commands_are_out(start, way, images, tmp_path, loops)
     if loops == "two":
         arguments = ["--object", "iothread,id=a", "--object", "iothread,id=b"]
         spec["iothread-vq-mapping"] = [{"iothread": "a"}, {"iothread": "b"}]
-    host = start(json.dumps(spec), f"scsi-hd,id=hd0,filename={images[0]},aio=threads",
-                 f"scsi-cd,id=cd0,filename={images[1]}", "scsi-hd,id=hd1,size=1M,scsi-id=0",
+    host = start(json.dumps(spec),
+                 f"scsi-hd,id=hd0,scsi-id=3,lun=2,filename={images[0]},aio=threads",
+                 f"scsi-cd,id=cd0,filename={images[1]}", "scsi-hd,id=hd1,size=1M,scsi-id=3",
                  arguments=arguments, env=slow_disk(100, hold))
     with way.connect(folder.path / "s", queues=5) as front, host.qmp() as qmp:
         *queues, other = (Scsi(front, n, indirect=way.indirect) for n in (2, 3, 4))
-        for address in ({}, {"target": 1}, {"lun": 1}):
-            other.do(b"\0", **address)
+        place = {"target": 3, "lun": 2}
+        for address in ({}, place, {"target": 3}):
+            assert other.do(b"\0", **address)[1] == 0x62900
         for _ in range(3):
             hold.touch()
-            flying = start_load(qmp, queues, 16)
+            flying = start_load(qmp, queues, 16, **place)
+            said = {request["description"] for request in qmp.command(
+                "query-virtqueue-inflight", path="/machine/peripheral/s/virtio-backend")}
+            assert said <= {f"READ(10) 8 blocks at {n * 8} on target 3 lun 2" for n in range(16)}
             qmp.command("device_del", id="hd0")
             # It finds no new ones, and the others work.
-            wait_until(lambda: other.do(b"\0")[1] == 0x52500, "the unit to be gone")
-            assert other.do(b"\0", lun=1)[1] in (0, 0x63f0e)
+            wait_until(lambda: other.do(b"\0", **place)[1] == 0x52500, "the unit to be gone")
+            assert other.do(b"\0", target=3)[1] in (0, 0x63f0e)
             hold.unlink()
             qmp.event("DEVICE_DELETED")
             used = [front.queues[queue.queue].ring.num_used() for queue in queues]
             assert {queue.finish(request)[:2] for queue, request in flying} == {(0, 0)}
             assert used == [front.queues[queue.queue].ring.num_used() for queue in queues]
             qmp.command("device_add", driver="scsi-hd", id="hd0", filename=str(images[0]),
-                        aio="threads")
-            wait_until(lambda: other.do(b"\0")[1] == 0x62900, "the unit to be there")
+                        aio="threads", lun=2, **{"scsi-id": 3})
+            wait_until(lambda: other.do(b"\0", **place)[1] == 0x62900, "the unit to be there")
     folder.remove()
