@@ -351,3 +351,40 @@ def test_a_unit_goes_while_commands_are_out(start, way, images, tmp_path, loops)
                         aio="threads", lun=2, **{"scsi-id": 3})
             wait_until(lambda: other.do(b"\0", **place)[1] == 0x62900, "the unit to be there")
     folder.remove()
+
+
+def test_units_change_while_commands_come(start, way, images):
+    """Whatever is in flight, on loops of their own, with functions and pauses among it: a command is
+    served whole or finds no unit, and neighbours notice nothing."""
+    folder, data = Folder(), images[0].read_bytes()
+    spec = {"driver": "virtio-scsi", "id": "s", "num_queues": 2, "listen": str(folder.path / "s"),
+            "iothread-vq-mapping": [{"iothread": "a"}, {"iothread": "b"}]}
+    unit = {"driver": "scsi-hd", "id": "hd0", "filename": str(images[0]), "scsi-id": 5, "lun": 0}
+    host = start(json.dumps(spec), "scsi-hd,id=hd1,size=1M,scsi-id=0",
+                 f"scsi-hd,id=hd0,scsi-id=5,filename={images[0]}",
+                 arguments=["--object", "iothread,id=a", "--object", "iothread,id=b"])
+    with way.connect(folder.path / "s", queues=4) as front, host.qmp() as qmp:
+        queues = [Scsi(front, n, indirect=way.indirect) for n in (2, 3)]
+        queues[0].settle()
+        offered = [queues[0].offer_event() for _ in range(40)]
+        for turn in range(20):
+            wait_until(lambda: queues[0].do(b"\0", target=5)[1] == 0x62900, "the unit to be there")
+            flying = [(queue, queue.start(read10(n * 8, 8), target=target, length=4096), target, n)
+                      for n in range(8) for queue in queues for target in (0, 5)]
+            task = queues[0].task(ABORT_TASK_SET) if turn % 3 == 0 else None
+            if turn % 4 == 1:
+                qmp.command("stop")
+            qmp.command("device_del", id="hd0")
+            if turn % 4 == 1:
+                qmp.command("cont")
+            for queue, request, target, n in flying:
+                response, code, got = queue.finish(request)
+                assert (response, code) == (0, 0) or (target, response, code) == (5, 3, 0)
+                assert code or target == 0 or response or got == data[n * 4096:(n + 1) * 4096]
+            assert not task or queues[0].task_end(task) == COMPLETE
+            qmp.event("DEVICE_DELETED")
+            assert queues[1].do(b"\0", target=5)[0] == 3
+            qmp.command("device_add", **unit)
+        assert [queues[0].event(buffer) for buffer in offered] == [
+            (1, 5, 0, REMOVED), (1, 5, 0, RESCAN)] * 20
+    folder.remove()
