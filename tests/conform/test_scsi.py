@@ -354,8 +354,8 @@ def test_a_unit_goes_while_commands_are_out(start, way, images, tmp_path, loops)
 
 
 def test_units_change_while_commands_come(start, way, images):
-    """Whatever is in flight, on loops of their own, with functions and pauses among it: a command is
-    served whole or finds no unit, and neighbours notice nothing."""
+    """Whatever is in flight, on loops of their own, with functions and pauses among it: a command
+    is served whole or finds no unit, and neighbours notice nothing."""
     folder, data = Folder(), images[0].read_bytes()
     spec = {"driver": "virtio-scsi", "id": "s", "num_queues": 2, "listen": str(folder.path / "s"),
             "iothread-vq-mapping": [{"iothread": "a"}, {"iothread": "b"}]}
