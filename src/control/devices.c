@@ -18,9 +18,11 @@
 #include "base/value.h"
 #include "control/balloon.h"
 #include "control/children.h"
+#include "control/crypto.h"
 #include "control/input.h"
 #include "control/internal.h"
 #include "devices/balloon.h"
+#include "devices/crypto.h"
 #include "devices/input.h"
 #include "devices/registry.h"
 #include "inspect/vhost.h"
@@ -79,6 +81,7 @@ static const struct {
 	const struct qom_property *properties;
 } class_properties[] = {
 	{ &virtio_balloon_class, control_balloon_properties },
+	{ &virtio_crypto_class, control_crypto_properties },
 	{ &virtio_keyboard_class, control_input_properties },
 	{ &virtio_mouse_class, control_input_properties },
 	{ &virtio_multitouch_class, control_input_properties },

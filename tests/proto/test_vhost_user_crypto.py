@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from lib import crypto_session as cs
+from lib.crypto import Crypto
 from lib.crypto_session import CryptoFront, session, session2
 from lib.process import wait_until
 from lib.relay import relay, remarkable
@@ -242,6 +243,28 @@ def test_the_connections_end_is_theirs(host):
         assert front.crypt(number, cs.OP_ENCRYPT, cs.IV, cs.PLAIN)[0] == cs.INVSESS
         # And no number is given twice.
         assert front.create(session()) not in (number, -1)
+
+
+def num_sessions(qmp):
+    return qmp.command("qom-get", path="/machine/peripheral/c0/virtio-backend", property="sessions")
+
+
+def test_one_set_with_the_control_queue(host):
+    """Made on either way, used and ended on either way, and counted."""
+    with CryptoFront(host.socket("c0"), queues=2) as front, host.qmp() as qmp:
+        driver = Crypto(front)
+        said = front.create(session())
+        status, asked = driver.create_cipher(cs.AES_CBC, cs.KEY)
+        assert status == cs.OK and asked != said and num_sessions(qmp) == 2
+        for number in (said, asked):
+            assert driver.cipher(number, cs.IV, cs.PLAIN) == (cs.OK, cs.CIPHER)
+            assert front.crypt(number, cs.OP_ENCRYPT, cs.IV, cs.PLAIN) == (cs.OK, cs.CIPHER)
+        front.close_session(asked, ack=True)
+        assert driver.destroy(0, said) == cs.OK and num_sessions(qmp) == 0
+        for number in (said, asked):
+            assert driver.destroy(0, number) != cs.OK
+            with pytest.raises(Refused):
+                front.close_session(number, ack=True)
 
 
 def heap_kib(host):
