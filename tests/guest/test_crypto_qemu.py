@@ -1,77 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """virtio-crypto behind QEMU 7.2's cryptodev-vhost-user: Linux drives AES-CBC through it, by its own
 self-tests and by AF_ALG, and QEMU makes the sessions by message."""
-import contextlib
-import pathlib
-import re
-
 import pytest
 
-from lib.guest import static_program
-from lib.guest_qemu import GuestQemu, cryptodev
-from lib.look import queue_of, status_of
-from lib.process import wait_until
+from lib.guest_crypto import (CRYPTO, DRIVER, PATH, Load, build_alg, check_driver, crypto_guest,
+                              fine, goes_on)
+from lib.look import status_of
 from lib.ringside import serve
-from lib.vhost_user import F_PROTOCOL, Req
+from lib.vhost_user import Req
 from lib.wiretap import Wiretap
-
-CRYPTO = "virtio-crypto,id=c0"
-PATH = "/machine/peripheral/c0/virtio-backend"
-DRIVER = "virtio_crypto_aes_cbc"
-MODULES = "virtio_pci,algif_skcipher,aes_generic,cbc,virtio_crypto"
 
 
 @pytest.fixture(scope="module")
 def alg(tmp_path_factory):
-    source = pathlib.Path(__file__).with_name("alg.c")
-    return static_program(source, tmp_path_factory.mktemp("alg") / "alg")
-
-
-@contextlib.contextmanager
-def crypto_guest(tmp_path, path, alg, *arguments, **how):
-    with GuestQemu(tmp_path / "guest", [*cryptodev(path), *arguments], kind="debian",
-                   files={"bin/alg": alg}, append=f"ringside.modules={MODULES}", **how) as guest:
-        yield guest
-
-
-def check_driver(guest):
-    """The driver is there, and the kernel has tested it by its vectors."""
-    found = guest.check("cat /proc/crypto").split("\n\n")
-    ours = [f for f in found if re.search(rf"^driver\s*: {DRIVER}$", f, re.M)]
-    assert len(ours) == 1 and re.search(r"^selftest\s*: passed$", ours[0], re.M), ours
-
-
-def fine(output):
-    """How many requests were right."""
-    match = re.fullmatch(r"fine (\d+)", output.strip().splitlines()[-1])
-    assert match, output
-    return int(match[1])
-
-
-class Load:
-    """Programs in the guest that check what they get, until stop()."""
-
-    def __init__(self, guest, count=4):
-        self.guest, self.count = guest, count
-        guest.check("rm -f /tmp/enough /tmp/load.*; for n in $(seq %d); do (alg load %s $n "
-                    "/tmp/enough >/tmp/load.$n.new 2>&1; mv /tmp/load.$n.new /tmp/load.$n) & done"
-                    % (count, DRIVER))
-
-    def stop(self):
-        """What each said last."""
-        self.guest.check("touch /tmp/enough; for n in $(seq %d); do until test -e /tmp/load.$n; do "
-                         "sleep 0.1; done; done" % self.count)
-        return self.guest.check("cat /tmp/load.*").splitlines()
-
-
-def served(qmp):
-    return queue_of(qmp, "c0")["used-idx"]
-
-
-def goes_on(qmp, requests=50):
-    """Wait until so many more are answered; the index has 16 bits."""
-    before = served(qmp)
-    wait_until(lambda: (served(qmp) - before) % 65536 >= requests, "requests")
+    return build_alg(tmp_path_factory.mktemp("alg"))
 
 
 def test_linux_finds_it_right(tmp_path, alg):

@@ -27,11 +27,12 @@ def vhost_user_rng(path, number=0, **properties):
                                **properties)]
 
 
-def cryptodev(path, number=0, *, reconnect=0, **properties):
+def cryptodev(path, number=0, *, queues=1, **properties):
     """Arguments for a virtio-crypto-pci device whose server is on a socket. With vectors QEMU 7.2
-    crashes under software emulation, and it tells the server of no EVENT_IDX."""
-    return ["-chardev", f"socket,id=cry{number},path={path},reconnect={reconnect}",
-            "-object", f"cryptodev-vhost-user,id=cryptodev{number},chardev=cry{number}",
+    crashes under software emulation, and it tells the server of no EVENT_IDX. queues: for data."""
+    return ["-chardev", f"socket,id=cry{number},path={path}",
+            "-object", f"cryptodev-vhost-user,id=cryptodev{number},chardev=cry{number},"
+            f"queues={queues}",
             "-device", _device("virtio-crypto-pci", cryptodev=f"cryptodev{number}",
                                id=f"crypto{number}", vectors=0, event_idx="off", **properties)]
 
