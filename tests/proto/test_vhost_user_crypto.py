@@ -353,3 +353,36 @@ def check_shown(host, path, device, tmp_path):
         tool("bundle", "--qmp", f"unix:{host.qmp_path}", "-o", tmp_path / "b.tar")
         check_no_secret((tmp_path / "b.tar").read_bytes())
     check_no_secret(host.process.text.encode())
+
+
+def count_in_memory(host, wanted):
+    """How often the bytes stand in what the program may write to."""
+    pid, found = host.process.pid, 0
+    try:
+        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            for line in maps:
+                place, rights = line.split()[:2]
+                start, end = (int(at, 16) for at in place.split("-"))
+                if rights[:2] != "rw" or end - start > 1 << 30:
+                    continue
+                memory.seek(start)
+                found += memory.read(end - start).count(wanted)
+    except (PermissionError, OSError) as error:
+        pytest.skip(f"the memory of another process cannot be read here: {error}")
+    return found
+
+
+def test_keys_are_gone_with_their_session(tmp_path):
+    with serve(tmp_path, CRYPTO) as host:
+        with CryptoFront(host.socket("c0")) as front:
+            numbers = [front.create(make(key=SECRET)) for make in (session, session2)]
+            # One each, and nowhere else.
+            assert count_in_memory(host, SECRET) == 2
+            for number in numbers:
+                assert front.crypt(number, cs.OP_ENCRYPT, cs.IV, cs.PLAIN)[0] == cs.OK
+                front.close_session(number)
+            talk_of_secrets(front)
+        with CryptoFront(host.socket("c0")) as front:
+            check_works(front)
+            assert count_in_memory(host, SECRET) == 0
+            assert count_in_memory(host, AUTH_SECRET) == 0
