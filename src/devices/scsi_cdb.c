@@ -166,10 +166,10 @@ enum serve_verdict scsi_execute(struct scsi_req *req)
 		attention = atomic_exchange(&unit->attention, 0);
 	if (attention)
 		return scsi_fail(req, attention);
-	if (unit && !req->path->chan)
-		return scsi_fail(req, SCSI_UNREACHABLE);
 	if (!command || (unit && !(command->kinds & unit->kind)))
 		return scsi_fail(req, SCSI_BAD_OPCODE);
+	if (unit && !req->path->chan && !(command->flags & ANY_UNIT))
+		return scsi_fail(req, SCSI_UNREACHABLE);
 	/* The control byte is the last; NACA is not there (SAM, "Control byte"). */
 	if (len > have || req->cdb[len - 1] & 0x04)
 		return scsi_fail(req, SCSI_BAD_CDB_FIELD);

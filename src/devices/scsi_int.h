@@ -93,6 +93,7 @@ struct scsi_path {
 	struct scsi_unit *unit;
 	struct scsi_path *next; /* in the queue's list, or among those that leave it */
 	struct disk_chan *chan; /* one for each loop and unit; NULL: the queue does not run */
+	uint64_t before; /* of a unit that leaves: the queue's commands up to this number */
 	struct scsi_errand plug, unplug;
 };
 

@@ -129,7 +129,7 @@ static void plug(struct scsi_errand *errand, bool here)
 	struct scsi_path *path = &unit->paths[errand->queue], **at = &q->paths;
 	struct err err = { 0 };
 
-	/* A unit that cannot be reached is there, and says so to each command. */
+	/* A unit that cannot be reached is there, and says so. */
 	if (q->reqs && open_path(q, path, &err) < 0)
 		log_error("%s: queue %u: %s", unit->label, q->index, err.msg);
 	while (*at && comes_before((*at)->unit, unit))
@@ -153,16 +153,22 @@ static void unplug(struct scsi_errand *errand, bool here)
 		unplug_through(unit, true);
 		return;
 	}
+	path->before = q->num_commands;
 	path->next = q->leaving;
 	q->leaving = path;
 	scsi_tasks_check(q);
 }
 
-static bool has_commands(const struct scsi_queue *q, const struct scsi_unit *unit)
+/* Is one of its commands out, or kept back behind one that is? */
+static bool has_commands(const struct scsi_queue *q, const struct scsi_path *path)
 {
-	for (uint32_t i = 0; i < q->num_reqs; i++)
-		if (q->reqs[i].busy && q->reqs[i].unit == unit)
+	for (uint32_t i = 0; i < q->num_reqs; i++) {
+		const struct scsi_req *req = &q->reqs[i];
+
+		if (req->busy && (req->unit == path->unit ||
+					 (q->vq->in_order && req->number <= path->before)))
 			return true;
+	}
 	return false;
 }
 
@@ -173,7 +179,7 @@ void scsi_paths_settle(struct scsi_queue *q)
 	while (*at) {
 		struct scsi_path *path = *at;
 
-		if (has_commands(q, path->unit)) {
+		if (has_commands(q, path)) {
 			at = &path->next;
 			continue;
 		}

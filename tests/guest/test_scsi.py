@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """virtio-scsi with a real driver: user-mode Linux."""
-from lib.guest_scsi import FIND, MIB, SCSI, check_disk, md5, scsi_host, sum_of
-from lib.guest_uml import GuestUml
+from lib.guest import Guest, images
+from lib.guest_scsi import FIND, MIB, SCSI, Units, check_disk, image_of, md5, scsi_host, sum_of
+from lib.guest_uml import GuestUml, require_uml
+from lib.ringside import run_uml
 
 
 def test_uml(tmp_path):
@@ -24,3 +26,20 @@ def test_uml(tmp_path):
         # Nothing that the driver sent at us was an error that it had to hear of.
         assert "I/O error" not in guest.check("dmesg | grep -v sr0 | tail -100")
         assert guest.poweroff() == 0
+
+
+def test_run(tmp_path):
+    """`ringside run`, where no other device may come: a unit does, and goes."""
+    require_uml()
+    image_of(tmp_path / "one", 2, "one")
+    with run_uml(tmp_path, "virtio-scsi,id=s0",
+                 f"scsi-hd,id=one,bus=s0.0,serial=one,filename={tmp_path / 'one'}",
+                 initrd=images("uml") / "uml.initrd") as host, host.qmp() as qmp:
+        units = Units(tmp_path, Guest(host.process).wait_ready(), qmp)
+        units.load()
+        units.check("one", 0, 0)
+        units.add("two", 1, 4)
+        units.check("two", 1, 4)
+        units.remove("one")
+        units.wait_places((1, 4))
+        units.check("two", 1, 4)

@@ -5,6 +5,8 @@
  */
 #include "scsi_rig.h"
 
+#include <sys/resource.h>
+
 #define HOTPLUG (1ull << 1)
 
 /* Units that a test made, and what became of them. */
@@ -262,6 +264,47 @@ static void test_attention(void **state)
 	fix_deinit(&f);
 }
 
+/* The host has no descriptor left for a queue's way to the disk: the unit says so, and can go. */
+static void test_unreachable(void **state)
+{
+	const struct scsi_unit_config config = { .kind = SCSI_DISK,
+		.filename = (char *)tmpdir_file("disk"),
+		.logical_block_bytes = 512,
+		.write_cache = true,
+		.aio = 1,
+		.label = "u",
+		.removed = on_removed,
+		.opaque = &made[0] };
+	struct rlimit limit, none;
+	struct err err = { 0 };
+	struct fix f;
+	int fd;
+
+	(void)state;
+	start_empty(&f, 2, 0);
+	made[0] = (struct made){ .f = &f };
+	if (scsi_unit_add(f.dev, &config, &made[0].unit, &err) < 0) {
+		fix_deinit(&f);
+		skip();
+	}
+	fd = dup(0);
+	close(fd);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ (rlim_t)fd, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	log_set_level((enum log_level) - 1);
+	pump(&f);
+	log_set_level(LOG_LEVEL_ERROR);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(command_at(&f, 0, 0, "12 00 00 00 24", 0, 36), 0);
+	assert_int_equal(command_at(&f, 0, 0, "00", 0, 0), POWERED_ON);
+	assert_int_equal(command_at(&f, 0, 0, "00", 0, 0), 0x40800);
+	assert_int_equal(command_at(&f, 0, 0, "35", 0, 0), 0x40800);
+	remove_unit(&made[0]);
+	assert_int_equal(command_at(&f, 0, 0, "00", 0, 0), 0x1000000 | BAD_TARGET);
+	fix_deinit(&f);
+}
+
 /* --- going while there is work --- */
 
 static void offer_batch(struct fix *f, uint8_t target)
@@ -317,6 +360,49 @@ static void test_remove_in_flight(void **state)
 			vdev_release(f.dev);
 		wait_used(&f, f.avail_idx);
 		assert_int_equal(command_at(&f, round % 7, 0, "00", 0, 0), 0x1000000 | BAD_TARGET);
+	}
+	fix_deinit(&f);
+}
+
+/*
+ * Answers in order: those of a unit without storage are ready before those of its slower
+ * neighbour, and wait for them; and so does its end.
+ */
+static void test_remove_in_order(void **state)
+{
+	const uint64_t in_order = 1ull << VIRTIO_F_IN_ORDER;
+	struct err err = { 0 };
+	struct fix f;
+	unsigned int round;
+
+	(void)state;
+	fix_class = &virtio_scsi_class;
+	fix_options = NULL;
+	fix_init(&f, 0, in_order);
+	f.vq = &f.dev->queues[2];
+	fix_start_ring(&f, 64, in_order);
+	if (try_unit(&f, &made[1], 1, 0, tmpdir_file("disk"), &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(command_at(&f, 1, 0, "00", 0, 0), POWERED_ON);
+	for (round = 0; round < 40; round++) {
+		add_unit(&f, &made[0], 0, 0);
+		assert_int_equal(command_at(&f, 0, 0, "00", 0, 0), POWERED_ON);
+		for (uint16_t n = 0; n < 8; n++) {
+			uint64_t from = IN_AT + 1024u + n * 64u;
+
+			put_command(&f, n != 7, 0, n == 7 ? "35" : "28 00 00 00 00 01 00 00 01");
+			memcpy(ram(&f, from), ram(&f, IN_AT), HEAD);
+			set_desc(&f, DESC_AT, n * 2u, from, HEAD, NEXT, n * 2u + 1);
+			set_desc(&f, DESC_AT, n * 2u + 1, OUT_AT + n * 1024u,
+				ANSWER + (n == 7 ? 0 : 512), WRITE, 0);
+			offer(&f, n * 2u);
+		}
+		kick_only(&f);
+		loop_run_once(&f.loop, 0);
+		remove_unit(&made[0]);
+		if (view(&f).counters.popped == (uint64_t)(round + 1) * 9 + 1)
+			assert_int_equal(made[0].used, f.avail_idx);
+		wait_used(&f, f.avail_idx);
 	}
 	fix_deinit(&f);
 }
@@ -487,7 +573,9 @@ int main(void)
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_attention),
+		cmocka_unit_test(test_unreachable),
 		cmocka_unit_test(test_remove_in_flight),
+		cmocka_unit_test(test_remove_in_order),
 		cmocka_unit_test(test_both_go),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_events),
