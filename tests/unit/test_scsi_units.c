@@ -7,6 +7,8 @@
 
 #include <sys/resource.h>
 
+#include "skip.h"
+
 #define HOTPLUG (1ull << 1)
 
 /* Units that a test made, and what became of them. */
@@ -285,7 +287,7 @@ static void test_unreachable(void **state)
 	made[0] = (struct made){ .f = &f };
 	if (scsi_unit_add(f.dev, &config, &made[0].unit, &err) < 0) {
 		fix_deinit(&f);
-		skip();
+		skip_because("%s", err.msg);
 	}
 	fd = dup(0);
 	close(fd);
