@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where front-ends come from and how they go. One is served at a time: another that comes meanwhile
- * is turned away, unless the first has hung up already, then it waits its turn. When a front-end
- * goes, requests in flight end first, then the device is reset and its memory let go of.
+ * is turned away, unless the first hangs up in the next moments: then its turn has come. When a
+ * front-end goes, requests in flight end first, then the device is reset and its memory let go of.
  */
 #include "transport/vhost_user.h"
 
@@ -22,6 +22,11 @@
 #define REDIAL_MAX_MS 5000
 /* How long until we accept again, where the kernel gave us no descriptor. */
 #define ACCEPT_AGAIN_MS 500
+/*
+ * How long a second front-end waits for the first one's end. A guest that reboots by executing
+ * itself (user-mode Linux) may be back while its helpers, which die, still hold the first socket.
+ */
+#define SECOND_WAITS_MS 1000
 
 #define FIELD(name) offsetof(struct vhost_user_config, name)
 
@@ -100,6 +105,7 @@ void vhu_when_idle(struct vhu *vhu, struct vq *vq, void (*fn)(struct vhu *vhu))
 /* The next one may come. */
 static void ready_for_next(struct vhu *vhu)
 {
+	vhu->second_waits = vhu->second_waited = false;
 	if (vhu->listener.fd >= 0)
 		loop_fd_events(&vhu->accept_node, EPOLLIN);
 	else if (vhu->dial)
@@ -215,6 +221,14 @@ static void accept_later(struct vhu *vhu, int code)
 		vhu->dev->main_loop, &vhu->redial, now_ns() + ACCEPT_AGAIN_MS * NSEC_PER_MSEC);
 }
 
+static void second_waits(struct vhu *vhu)
+{
+	vhu->second_waits = true;
+	loop_fd_events(&vhu->accept_node, 0);
+	loop_timer_set(
+		vhu->dev->main_loop, &vhu->redial, now_ns() + SECOND_WAITS_MS * NSEC_PER_MSEC);
+}
+
 static void on_accept(struct loop_fd *node, uint32_t revents)
 {
 	struct vhu *vhu = container_of(node, struct vhu, accept_node);
@@ -229,6 +243,11 @@ static void on_accept(struct loop_fd *node, uint32_t revents)
 		loop_fd_events(node, 0);
 		return;
 	}
+	if (vhu->connected && !vhu->second_waited) {
+		second_waits(vhu);
+		return;
+	}
+	vhu->second_waited = false;
 	fd = listen_accept(&vhu->listener);
 	if (fd < 0) {
 		if (fd != -EAGAIN)
@@ -254,10 +273,13 @@ static void on_redial(struct loop_timer *timer)
 	struct vhu *vhu = container_of(timer, struct vhu, redial);
 	struct err err;
 
-	if (vhu->dial)
+	if (vhu->dial) {
 		dial(vhu, &err);
-	else
-		loop_fd_events(&vhu->accept_node, EPOLLIN);
+		return;
+	}
+	vhu->second_waited = vhu->second_waits;
+	vhu->second_waits = false;
+	loop_fd_events(&vhu->accept_node, EPOLLIN);
 }
 
 /* Nobody there, or not yet: that passes. */

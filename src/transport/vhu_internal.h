@@ -69,6 +69,7 @@ struct vhu {
 	struct loop_fd accept_node;
 	char *dial; /* NULL: we listen */
 	struct loop_timer redial; /* or accepts again */
+	bool second_waits, second_waited; /* for the first one's end; long enough */
 	uint64_t redial_ms;
 	bool offers_inband; /* constant */
 	struct log_limit limit;

@@ -2,9 +2,9 @@
 /*
  * Where the two ends come from, and what is looked at as messages pass. The back-end is dialled
  * when a front-end comes, and not before; without one the front-end is hung up on. One front-end at
- * a time: another that comes meanwhile is turned away, unless the first has hung up already, then
- * it waits its turn. Refuses nothing that two ends could want to say to each other (vhost/pump.h
- * has the limits); what is not well-formed passes, and no state is concluded from it.
+ * a time: another that comes meanwhile is turned away, unless the first hangs up in the next
+ * moments, then it has its turn. Refuses nothing that two ends could want to say to each other
+ * (vhost/pump.h has the limits); what is not well-formed passes, and no state is concluded from it.
  */
 #include "vhost/relay.h"
 
@@ -23,6 +23,8 @@
 
 /* How long until we accept again, where the kernel gave us no descriptor. */
 #define ACCEPT_AGAIN_MS 500
+/* How long a second front-end waits for the first one's end. */
+#define SECOND_WAITS_MS 1000
 
 #define FIELD(name) offsetof(struct relay, name)
 
@@ -348,6 +350,7 @@ static void on_closed(struct pump *pump, unsigned int from, const char *why)
 	shadow_reset(&relay->shadow);
 	relay_forget(relay);
 	transcript_end(&relay->transcript);
+	relay->second_waits = relay->second_waited = false;
 	loop_fd_events(&relay->accept_node, EPOLLIN);
 }
 
@@ -395,6 +398,8 @@ static void on_accept_again(struct loop_timer *timer)
 {
 	struct relay *relay = container_of(timer, struct relay, accept_again);
 
+	relay->second_waited = relay->second_waits;
+	relay->second_waits = false;
 	loop_fd_events(&relay->accept_node, EPOLLIN);
 }
 
@@ -406,6 +411,15 @@ static void accept_later(struct relay *relay, int code)
 	loop_fd_events(&relay->accept_node, 0);
 	loop_timer_set(relay->dev.main_loop, &relay->accept_again,
 		now_ns() + ACCEPT_AGAIN_MS * NSEC_PER_MSEC);
+}
+
+/* As ours do: a guest that reboots may come again while its first socket is still held. */
+static void second_waits(struct relay *relay)
+{
+	relay->second_waits = true;
+	loop_fd_events(&relay->accept_node, 0);
+	loop_timer_set(relay->dev.main_loop, &relay->accept_again,
+		now_ns() + SECOND_WAITS_MS * NSEC_PER_MSEC);
 }
 
 static void on_accept(struct loop_fd *node, _unused_ uint32_t revents)
@@ -420,6 +434,11 @@ static void on_accept(struct loop_fd *node, _unused_ uint32_t revents)
 		loop_fd_events(node, 0);
 		return;
 	}
+	if (relay->main.open && !relay->second_waited) {
+		second_waits(relay);
+		return;
+	}
+	relay->second_waited = false;
 	fd = listen_accept(&relay->listener);
 	if (fd < 0) {
 		if (fd != -EAGAIN)

@@ -57,6 +57,7 @@ struct relay {
 	struct listener listener;
 	struct loop_fd accept_node;
 	struct loop_timer accept_again;
+	bool second_waits, second_waited; /* for the first front-end's end; long enough */
 	struct pump main, channel;
 	struct shadow shadow;
 	struct transcript transcript;
