@@ -388,6 +388,9 @@ static int run(const char *command, struct host *host)
 static void keep_heap(void)
 {
 	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+	/* Or the next large table lies in what was had in advance, and is cleared: then it is held.
+	 */
+	mallopt(M_TOP_PAD, 0);
 	mallopt(M_MMAP_THRESHOLD, HEAP_KEPT_BYTES);
 }
 

@@ -188,6 +188,24 @@ def test_nothing_is_left(tmp_path, make):
         assert os.environ.get("RINGSIDE_SANITIZED") or grown < 4 * ROUNDS, seen
 
 
+def test_one_more_is_small(tmp_path, make):
+    """Tables that nobody uses are no memory: what a device holds before a driver comes."""
+    if os.environ.get("RINGSIDE_SANITIZED"):
+        pytest.skip("a sanitizer has memory of its own for each piece")
+    first, num = make(), 20
+    if first.parent:
+        pytest.skip("a part of another device")
+    with serve(tmp_path) as host, host.qmp() as qmp:
+        assert "return" in add(qmp, first)
+        before = held(host)[1]
+        for number in range(num):
+            kind = type(first)(first.folder, f"more{number}", number + 1)
+            kind.prepare()
+            assert "return" in add(qmp, kind)
+            kind.close()
+        assert held(host)[1] - before < 100 * num
+
+
 NUM_IDLE = 100
 
 
