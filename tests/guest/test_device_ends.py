@@ -29,9 +29,18 @@ def rig(request, tmp_path):
 
 
 def add(row):
-    reply = row.qmp.execute("device_add", {"driver": row.driver, "id": "d", **row.options(),
-                                           "listen": str(row.host.socket("d"))})
-    assert "return" in reply, reply
+    for device in ({"driver": row.driver, "id": "d", **row.options(),
+                    "listen": str(row.host.socket("d"))}, *row.parts()):
+        reply = row.qmp.execute("device_add", device)
+        assert "return" in reply, reply
+
+
+def remove(row):
+    """Of its parts the end is told too."""
+    row.qmp.command("device_del", id="d")
+    told = [row.qmp.event("DEVICE_DELETED")["data"]["path"] for _ in range(2 + len(row.parts()))]
+    assert sorted(told) == sorted([DEVICE, f"{DEVICE}/virtio-backend", *(
+        f"/machine/peripheral/{part['id']}" for part in row.parts())])
 
 
 def rebind(row):
@@ -56,9 +65,7 @@ def test_ends(rig):
     rig.works()
     busy(rig)
     progress = rig.progress()
-    rig.qmp.command("device_del", id="d")
-    assert rig.qmp.event("DEVICE_DELETED")["data"] == {"path": DEVICE + "/virtio-backend"}
-    assert rig.qmp.event("DEVICE_DELETED")["data"] == {"device": "d", "path": DEVICE}
+    remove(rig)
     assert rig.guest.check("echo alive") == "alive"
     rig.kept(progress)
     add(rig)
