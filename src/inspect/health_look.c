@@ -13,6 +13,7 @@
 #include "inspect/health_say.h"
 #include "inspect/relayed_request.h"
 #include "inspect/signal_fd.h"
+#include "inspect/vhost.h"
 #include "proto/transcript.h"
 #include "proto/vhu_fields.h"
 
@@ -147,7 +148,7 @@ static void gather_role(
 {
 	const struct describe_type *type = describe_type_by_id(dev->cls->virtio_id);
 
-	describe_queue_role(type, vq->index, dev->num_queues,
+	describe_queue_role(type, vq->index, inspect_num_queues(dev),
 		dev->status & VIRTIO_STATUS_FEATURES_OK ? dev->driver_features.word : NULL, role);
 	p->role = role;
 	p->holds_supplies = describe_role_holds(role);
@@ -255,8 +256,8 @@ static void set_oldest(struct health_picture *p, const struct vdev *dev, const s
 {
 	struct describe_fields fields;
 
-	describe_request(describe_type_by_id(dev->cls->virtio_id), vq->index, dev->num_queues,
-		dev->driver_features.word, bytes, num_bytes,
+	describe_request(describe_type_by_id(dev->cls->virtio_id), vq->index,
+		inspect_num_queues(dev), dev->driver_features.word, bytes, num_bytes,
 		(uint32_t)MIN(readable, (uint64_t)UINT32_MAX),
 		(uint32_t)MIN(writable, (uint64_t)UINT32_MAX), &fields);
 	snprintf(p->oldest_request, sizeof(p->oldest_request), "%s", fields.line);

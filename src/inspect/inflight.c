@@ -15,6 +15,7 @@
 #include "inspect/element.h"
 #include "inspect/outstanding.h"
 #include "inspect/relayed_request.h"
+#include "inspect/vhost.h"
 #include "inspect/virtio.h"
 #include "virtio/vdev.h"
 
@@ -39,8 +40,8 @@ static void describe(const struct vq *vq, struct VirtqueueRequest *r, const void
 	const struct vdev *dev = vq->dev;
 	struct describe_fields fields;
 
-	describe_request(describe_type_by_id(dev->cls->virtio_id), vq->index, dev->num_queues,
-		dev->driver_features.word, bytes, len,
+	describe_request(describe_type_by_id(dev->cls->virtio_id), vq->index,
+		inspect_num_queues(dev), dev->driver_features.word, bytes, len,
 		(uint32_t)MIN(r->readable_bytes, (uint64_t)UINT32_MAX),
 		(uint32_t)MIN(r->writable_bytes, (uint64_t)UINT32_MAX), &fields);
 	add_fields(r, &fields);

@@ -189,7 +189,8 @@ static char *role_note(const struct where *w)
 	const struct vdev *dev = w->dev;
 	char role[DESCRIBE_ROLE_BYTES];
 
-	describe_queue_role(describe_type_by_id(dev->cls->virtio_id), w->vq->index, dev->num_queues,
+	describe_queue_role(describe_type_by_id(dev->cls->virtio_id), w->vq->index,
+		inspect_num_queues(dev),
 		dev->status & VIRTIO_STATUS_FEATURES_OK ? dev->driver_features.word : NULL, role);
 	return xasprintf("its role is %s", role);
 }
@@ -230,8 +231,8 @@ static char *in_flight_note(const struct where *w)
 		if (!vq_read_inflight(w->vq, (uint16_t)head, &request))
 			continue;
 		describe_request(describe_type_by_id(dev->cls->virtio_id), w->vq->index,
-			dev->num_queues, dev->driver_features.word, request.snap, request.num_snap,
-			request.readable_bytes, request.writable_bytes, &fields);
+			inspect_num_queues(dev), dev->driver_features.word, request.snap,
+			request.num_snap, request.readable_bytes, request.writable_bytes, &fields);
 		return xasprintf("one in flight is head %u, %s", head, fields.line);
 	}
 	return NULL;

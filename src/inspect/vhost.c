@@ -90,6 +90,13 @@ static uint64_t host_address(const struct vdev *dev, uint64_t gpa)
 	return (uint64_t)(uintptr_t)gmem_ptr(dev->mem, gpa, 1);
 }
 
+unsigned int inspect_num_queues(const struct vdev *dev)
+{
+	const struct vhost_view *view = dev->view.vhost;
+
+	return dev->num_queues + (view && view->protocol_acked >> VHU_PF_CRYPTO_SESSION & 1);
+}
+
 /* Did the front-end say where the ring lies? */
 static bool is_told(const struct vdev *dev, uint16_t queue)
 {

@@ -53,6 +53,11 @@ int inspect_vhost_heads(const struct vq *vq, uint16_t *heads, unsigned int max);
 bool inspect_vhost_recorded(
 	const struct vq *vq, const struct vhost_mark *mark, uint32_t i, struct walk_desc *ret);
 
+/*
+ * How many queues the device has where their roles go by that: of one whose sessions are made by
+ * message a relay sees all but the control queue, which the front-end keeps.
+ */
+unsigned int inspect_num_queues(const struct vdev *dev);
 /* Is any ring started? */
 bool inspect_vhost_started(const struct vdev *dev);
 /* The caller owns it. NULL where no ring is started. */

@@ -236,8 +236,9 @@ static void stopped_at(struct shadow *s, const struct passing *p)
 static void start(struct shadow *s, struct vhost_view_ring *ring)
 {
 	ring->started = ring->ran = true;
-	/* Without this bit rings are enabled as they start. */
-	if (!(s->view.acked_features >> VHU_F_PROTOCOL_FEATURES & 1))
+	/* Without the one bit rings are enabled as they start; who takes the other enables none. */
+	if (!(s->view.acked_features >> VHU_F_PROTOCOL_FEATURES & 1) ||
+		(s->view.protocol_acked >> VHU_PF_CRYPTO_SESSION & 1 && !ring->enable_said))
 		ring->enabled = true;
 }
 
@@ -271,8 +272,10 @@ static void set_enable(struct shadow *s, const struct passing *p)
 {
 	struct vhost_view_ring *ring = ring_of(s, le32_get(p->payload->state.index));
 
-	if (ring)
-		ring->enabled = le32_get(p->payload->state.num);
+	if (!ring)
+		return;
+	ring->enabled = le32_get(p->payload->state.num);
+	ring->enable_said = true;
 }
 
 static void (*const requests[VHU_REQUEST_END])(struct shadow *s, const struct passing *p) = {

@@ -21,7 +21,8 @@ struct vhost_view_ring {
 	int kick, call, err;
 	bool has_areas; /* the front-end said where they lie */
 	bool has_base; /* it, or the back-end as the ring stopped, said where the ring goes on */
-	bool enabled; /* SET_VRING_ENABLE said so, or there is no such message here */
+	bool enabled; /* SET_VRING_ENABLE said so, or no such message comes here */
+	bool enable_said; /* SET_VRING_ENABLE came */
 	bool started; /* from its kick descriptor to GET_VRING_BASE or the end */
 	/* Its back-end died, and nobody can tell where another would go on: why. NULL: it is not.
 	 */

@@ -5,8 +5,10 @@ import pytest
 
 from lib.guest_crypto import (CRYPTO, DRIVER, Load, build_alg, check_driver, crypto_guest, fine,
                               goes_on)
+from lib.health import health
 from lib.look import status_of
 from lib.process import wait_until
+from lib.relay import R0, relay, remarkable, transcript
 from lib.ringside import serve
 
 UNBIND = "/sys/bus/virtio/drivers/virtio_crypto"
@@ -84,6 +86,41 @@ def test_qemu_unplugs_and_plugs(tmp_path, alg):
                 "driver": "virtio-crypto-pci", "id": "crypto0", "cryptodev": "cryptodev0",
                 "bus": "port0", "vectors": 0, "event_idx": False})
             wait_until(lambda: DRIVER in guest.check("cat /proc/crypto"), "the driver")
+        check(guest)
+        assert guest.poweroff() == 0
+
+
+def test_through_a_relay(tmp_path, alg):
+    """Which passes sessions on, and shows the pair as it is."""
+    with serve(tmp_path, CRYPTO) as host, \
+            relay(tmp_path, "id=r0,type=virtio-crypto", connect=host.socket("c0")) as between, \
+            crypto_guest(tmp_path, between.socket("r0"), alg) as guest, between.qmp() as qmp:
+        check(guest)
+        load = Load(guest)
+        goes_on(host.qmp())
+        status = status_of(qmp, "r0")
+        assert status["name"] == "virtio-crypto" and status["started"] and status["vhost-started"]
+        assert status["vhost-dev"]["nvqs"] == 1
+        queue = qmp.command("x-query-virtio-vhost-queue-status", path=R0, queue=0)
+        assert queue["num"] == 1024 and queue["desc-size"] == 16384 and queue["avail-size"] == 2052
+        found = health(qmp, "r0", 0)
+        assert found["role"] == "dataq1" and found["verdict"] != "not-enabled", found
+        assert {"CREATE_CRYPTO_SESSION", "CLOSE_CRYPTO_SESSION"} <= {
+            m["name"] for m in transcript(qmp)}
+        assert not remarkable(qmp)
+        assert all(fine(said) for said in load.stop())
+        assert guest.poweroff() == 0
+
+
+def test_more_sessions_than_there_may_be(tmp_path, alg):
+    """Whose key has no room is told so; what is answered is right, and there is room later."""
+    with serve(tmp_path, f"{CRYPTO},max-sessions=4") as host, \
+            crypto_guest(tmp_path, host.socket("c0"), alg) as guest:
+        check(guest)
+        load = Load(guest, 6)
+        wait_until(lambda: guest.run("cat /tmp/load.[0-9] | grep key")[0] == 0, "a refusal")
+        said = load.stop()
+        assert all(s.startswith(("fine", "key: ")) for s in said), said
         check(guest)
         assert guest.poweroff() == 0
 

@@ -9,6 +9,7 @@ import pytest
 from lib import crypto_session as cs
 from lib.crypto import Crypto
 from lib.crypto_session import CryptoFront, session, session2
+from lib.health import health, verdict
 from lib.process import wait_until
 from lib.relay import relay, remarkable
 from lib.ringside import serve, tool
@@ -246,7 +247,7 @@ def test_the_connections_end_is_theirs(host):
 
 
 def num_sessions(qmp):
-    return qmp.command("qom-get", path="/machine/peripheral/c0/virtio-backend", property="sessions")
+    return qmp.command("qom-get", path=C0, property="sessions")
 
 
 def test_one_set_with_the_control_queue(host):
@@ -328,14 +329,15 @@ def check_no_secret(text):
 def test_what_is_shown_has_no_key(tmp_path, relayed):
     with serve(tmp_path, CRYPTO) as host:
         if not relayed:
-            check_shown(host, host.socket("c0"), C0, tmp_path)
+            check_shown(host, "c0", tmp_path)
             return
         with relay(tmp_path, "id=r0,type=virtio-crypto", connect=host.socket("c0")) as between:
-            check_shown(between, between.socket("r0"), C0.replace("c0", "r0"), tmp_path)
+            check_shown(between, "r0", tmp_path)
 
 
-def check_shown(host, path, device, tmp_path):
-    with CryptoFront(path) as front, host.qmp() as qmp:
+def check_shown(host, name, tmp_path):
+    device = f"/machine/peripheral/{name}/virtio-backend"
+    with CryptoFront(host.socket(name)) as front, host.qmp() as qmp:
         talk_of_secrets(front)
         check_works(front)
         messages = qmp.command("query-vhost-user-transcript", path=device)
@@ -350,6 +352,11 @@ def check_shown(host, path, device, tmp_path):
         fields = {f["name"]: f["value"] for f in answered["fields"]}
         assert int(fields["session"]) > 0 and fields["keys"] == "not kept", fields
         assert not remarkable(qmp, device)
+        # A relay sees no control queue: the one that it sees is a data queue all the same.
+        status = qmp.command("x-query-virtio-status", path=device)
+        assert status["started"] and status["num-vqs"] == (1 if name == "r0" else 2)
+        verdict(qmp, name, 0, "idle")
+        assert health(qmp, name, 0)["role"] == "dataq1"
         tool("bundle", "--qmp", f"unix:{host.qmp_path}", "-o", tmp_path / "b.tar")
         check_no_secret((tmp_path / "b.tar").read_bytes())
     check_no_secret(host.process.text.encode())
