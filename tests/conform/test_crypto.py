@@ -250,8 +250,9 @@ def test_introspection(start, split_way):
         features = str(said["guest-features"])
         for name in ("REVISION_1", "CIPHER_STATELESS_MODE", "AKCIPHER_STATELESS_MODE"):
             assert f"VIRTIO_CRYPTO_F_{name}" in features
-        queue = qmp.command("x-query-virtio-queue-status", path=path, queue=0)
-        assert queue["name"] == "virtio-crypto" and queue["last-avail-idx"] == 2
+        # A batch is shown to the driver first, and published right after.
+        wait_until(lambda: qmp.command("x-query-virtio-queue-status", path=path,
+                                       queue=0)["last-avail-idx"] == 2, "both requests")
         stats = qmp.command("query-stats", target="virtqueue",
                             providers=[{"provider": "virtio", "names": ["errors-request"]}])
         errors = [row["stats"][0]["value"] for row in stats if path.startswith(row["qom-path"])
