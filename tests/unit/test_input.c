@@ -347,6 +347,96 @@ static void test_reset(void **state)
 	fix_deinit(&f);
 }
 
+/* --- two threads --- */
+
+enum { SENT = 20000, KEYS = 50 };
+
+struct flow {
+	struct fix f;
+	uint16_t seen; /* used buffers that were looked at */
+	uint32_t next; /* what is told next is this key of those sent, or one after it */
+	uint64_t got;
+};
+
+/* Shown to another thread, which is told if it asked for that. */
+static void offer_head(struct fix *f, uint16_t head)
+{
+	set_desc(f, DESC_AT, head, OUT_AT + head * 16u, EVENT_BYTES, WRITE, 0);
+	avail(f)->ring[f->avail_idx % f->num] = le16_make(head);
+	store_le16(&avail(f)->idx, ++f->avail_idx);
+}
+
+/* Which of those sent it is; they come in order. */
+static void check_flow(struct flow *flow, const uint8_t *p)
+{
+	uint16_t type = le16_read(p), code = le16_read(p + 2);
+	uint32_t down;
+
+	if (flow->got++ % 2) {
+		assert_int_equal(type, EV_SYN);
+		assert_int_equal(code, SYN_REPORT);
+		return;
+	}
+	assert_int_equal(type, EV_KEY);
+	down = le32_read(p + 4);
+	/* Any number of them may have been dropped in between. */
+	while (flow->next < SENT &&
+		(code != KEY_1 + flow->next % KEYS || down != flow->next / KEYS % 2))
+		flow->next++;
+	assert_true(flow->next < SENT);
+	flow->next++;
+}
+
+static void collect(struct flow *flow)
+{
+	struct fix *f = &flow->f;
+	uint16_t idx = load_le16(&used(f)->idx);
+
+	for (; flow->seen != idx; flow->seen++) {
+		uint16_t head = (uint16_t)le32_get(used(f)->ring[flow->seen % f->num].id);
+
+		check_flow(flow, ram(f, OUT_AT + head * 16u));
+		offer_head(f, head);
+		kick_only(f);
+	}
+}
+
+static void test_two_threads(void **state)
+{
+	struct loop data;
+	struct err err = { 0 };
+	struct flow flow = { 0 };
+	struct input_counters now;
+
+	(void)state;
+	assert_int_equal(loop_init(&data, "data", &err), 0);
+	assert_int_equal(loop_thread_start(&data, &err), 0);
+	fix_data_loop = &data;
+	start_plain(&flow.f, &virtio_keyboard_class, EVENTQ);
+	for (uint16_t head = 0; head < 64; head++)
+		offer_head(&flow.f, head);
+	kick_only(&flow.f);
+	for (uint32_t i = 0; i < SENT; i++) {
+		const struct input_action action = {
+			.what = INPUT_KEY, .key = (uint16_t)(KEY_1 + i % KEYS), .down = i / KEYS % 2
+		};
+
+		assert_int_equal(input_send(flow.f.dev, &action, 1, &err), 0);
+		collect(&flow);
+	}
+	do {
+		collect(&flow);
+		now = counters(&flow.f);
+	} while (now.given + now.dropped < 2 * SENT || flow.got < now.given);
+	assert_int_equal(now.given + now.dropped, 2 * SENT);
+	assert_int_equal(flow.got, now.given);
+	assert_false(flow.f.dev->broken);
+	fix_deinit(&flow.f);
+	fix_data_loop = NULL;
+	loop_thread_join(&data);
+	loop_deinit(&data);
+}
+
 /* --- what comes from the driver --- */
 
 #define NUML  (1u << LED_NUML)
@@ -442,6 +532,7 @@ int main(void)
 		cmocka_unit_test(test_odd_buffers),
 		cmocka_unit_test(test_no_driver),
 		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_two_threads),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_status_of_others),
 	};
