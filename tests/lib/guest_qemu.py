@@ -44,16 +44,22 @@ def _device(driver, **properties):
                                for k, v in properties.items())])
 
 
+def vhost_user_input(path, number=0):
+    """Arguments for a vhost-user-input-pci device on a socket; it wants accel="kvm"."""
+    return ["-chardev", f"socket,id=vui{number},path={path}",
+            "-device", _device("vhost-user-input-pci", chardev=f"vui{number}", id=f"input{number}")]
+
+
 class GuestQemu(Guest):
     """A QEMU guest (q35, PCI) with our init on ttyS0 and a QMP socket, `qmp`, once it is ready.
 
     arguments: further ones for QEMU. Its memory is a shared memfd, as vhost-user needs.
     memory: in KiB. kind: whose kernel, of tools/guest-images. files: {name in the guest: path} of
-    further programs.
+    further programs. accel: what runs it, kvm where a test runs in a guest that has that.
     """
 
     def __init__(self, workdir, arguments=(), *, memory=256 << 10, smp=1, append="", log=None,
-                 kind="qemu", files=None):
+                 kind="qemu", files=None, accel="tcg"):
         folder = images(kind)
         if not shutil.which(QEMU):
             pytest.skip(f"{QEMU} is missing: package qemu-system-x86 is not installed")
@@ -65,7 +71,7 @@ class GuestQemu(Guest):
         self.qmp_path = workdir / "qemu.qmp"
         self.qmp = None
         self._boots = True
-        argv = [QEMU, "-M", "q35,accel=tcg,memory-backend=mem", "-cpu", "max", "-smp", smp,
+        argv = [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-cpu", "max", "-smp", smp,
                 "-m", f"{memory}K", "-nodefaults", "-no-user-config", "-display", "none",
                 "-no-reboot",
                 "-object", f"memory-backend-memfd,id=mem,size={memory}K,share=on",
