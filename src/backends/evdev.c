@@ -218,6 +218,11 @@ int evdev_attach(struct evdev *evdev, struct loop *loop, void (*ready)(void *opa
 	return evdev->gone ? 0 : loop_fd_add(loop, &evdev->node, EPOLLIN, err);
 }
 
+bool evdev_is_gone(const struct evdev *evdev)
+{
+	return evdev->gone;
+}
+
 void evdev_detach(struct evdev *evdev)
 {
 	if (!evdev->loop)

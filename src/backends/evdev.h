@@ -48,6 +48,8 @@ struct evdev_axis evdev_axis(const struct evdev *evdev, unsigned int code);
  */
 int evdev_attach(struct evdev *evdev, struct loop *loop, void (*ready)(void *opaque), void *opaque,
 	struct err *err);
+/* It went away, for good; nothing is read, and nobody is called. */
+bool evdev_is_gone(const struct evdev *evdev);
 /* @ready is not called any more. Idempotent. On that loop. */
 void evdev_detach(struct evdev *evdev);
 

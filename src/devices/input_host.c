@@ -53,6 +53,12 @@ static void copy_string(char *to, const char *from)
 
 /* --- on the queues' loop --- */
 
+static void note_gone(struct input *in)
+{
+	if (!atomic_exchange(&in->gone, true))
+		log_warn("%s: the input device %s is gone", vdev_label(&in->dev), in->evdev_spec);
+}
+
 static void on_ready(void *opaque)
 {
 	struct vq *vq = opaque;
@@ -66,13 +72,18 @@ static void on_ready(void *opaque)
 		else if (input_put_report(in))
 			vq_resume(vq);
 	}
-	if (r < 0 && !atomic_exchange(&in->gone, true))
-		log_warn("%s: the input device %s is gone", vdev_label(&in->dev), in->evdev_spec);
+	if (r < 0)
+		note_gone(in);
 }
 
 static int host_start(struct input *in, struct vq *vq, struct err *err)
 {
-	return evdev_attach(in->evdev, vq->loop, on_ready, vq, err);
+	int r = evdev_attach(in->evdev, vq->loop, on_ready, vq, err);
+
+	/* While nobody listened. */
+	if (!r && evdev_is_gone(in->evdev))
+		note_gone(in);
+	return r;
 }
 
 static void host_stop(struct input *in)

@@ -300,6 +300,25 @@ static void test_unplugged(void **state)
 	end(&h);
 }
 
+/* While no driver is there; the next one finds out. */
+static void test_unplugged_unseen(void **state)
+{
+	struct host h;
+
+	(void)state;
+	start(&h, 0);
+	fix_reset(&h.f);
+	close(h.peer);
+	pump(&h.f);
+	assert_true(input_is_connected(h.f.dev));
+	fix_start_ring(&h.f, 64, 0);
+	offer_buffers(&h, 4);
+	assert_false(input_is_connected(h.f.dev));
+	assert_int_equal(used_idx(&h.f), 0);
+	h.peer = -1;
+	end(&h);
+}
+
 /* What is no device, and what is said then. */
 static void test_refused(void **state)
 {
@@ -353,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_dropped_by_the_kernel),
 		cmocka_unit_test(test_lights),
 		cmocka_unit_test(test_unplugged),
+		cmocka_unit_test(test_unplugged_unseen),
 		cmocka_unit_test(test_refused),
 	};
 
