@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A Debian kernel of our own, under QEMU's software emulation, that runs this machine's programs: it
-has this machine's root, read over virtiofs, and devices that this machine may not have, /dev/kvm and
-/dev/vhost-* among them.
+"""A Debian kernel of our own, under QEMU's software emulation, that runs this machine's programs:
+it has this machine's root, read over virtiofs, and devices that this machine may not have, /dev/kvm
+and /dev/vhost-* among them.
 
     with KernelHost(tmp, modules="kvm-amd") as host:
         host.run("tests/guest/what_inside.py", "case")      # its last line is `fine`
