@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measure ringside against its peers: `make bench`.
 
-  tests/bench/bench.py [--quick] [--only blk,query,host,ring,relay,looking,net] [--json FILE]
+  tests/bench/bench.py [--quick] [--only SECTION,...] [--json FILE]
 
 Everything is taken in pairs, A B A B; a ratio is the median of the pairs' ratios, with the smallest
 and the largest behind it. The last lines say which target is met and which is missed. The status is
@@ -23,12 +23,14 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1]),
 # pylint: disable=wrong-import-position
 import blk  # noqa: E402
 import host  # noqa: E402
+import idle  # noqa: E402
 import looking  # noqa: E402
 import net  # noqa: E402
 import peers  # noqa: E402
 import query  # noqa: E402
 import relay  # noqa: E402
 import ring  # noqa: E402
+import streams  # noqa: E402
 from pairs import Verdicts  # noqa: E402
 
 SECTIONS = {
@@ -41,6 +43,8 @@ SECTIONS = {
     "relay": ("(e) a relay between two ends, against the two without it", relay.run, ()),
     "net": ("(g) packets of a network card, against DPDK's net_vhost", net.run,
             ("dpdk-testpmd",)),
+    "idle": ("(h) one more idle device, and a hundred", idle.run, ()),
+    "streams": ("(i) vsock and serial ports, beside a plain copy", streams.run, ()),
 }
 
 
