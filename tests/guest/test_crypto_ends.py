@@ -85,7 +85,6 @@ def test_qemu_unplugs_and_plugs(tmp_path, alg):
             guest.qmp.execute("device_add", {
                 "driver": "virtio-crypto-pci", "id": "crypto0", "cryptodev": "cryptodev0",
                 "bus": "port0", "vectors": 0, "event_idx": False})
-            wait_until(lambda: DRIVER in guest.check("cat /proc/crypto"), "the driver")
         check(guest)
         assert guest.poweroff() == 0
 
