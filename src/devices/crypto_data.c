@@ -215,7 +215,8 @@ static void on_round(struct loop_work *work)
 		answer(q, req, operate(v, q, req));
 		vq_complete(q->vq, req->chain);
 	}
-	if (q->first)
+	/* What was overdrawn is made good in the next round, whoever comes meanwhile. */
+	if (q->first || q->credit <= 0)
 		spend(q);
 }
 

@@ -237,6 +237,26 @@ def test_unplugged_with_requests_in_flight(start, way):
             assert front.memory.read(target + room - 1, 1) == b"\0"
 
 
+def test_what_is_in_flight_is_told(start, split_way):
+    """Operation, session and lengths, of requests that wait for their turn."""
+    host = start("virtio-crypto,id=c")
+    with split_way.connect(host.socket("c"), queues=2, size=64, features=~F_STATELESS) as front, \
+            host.qmp() as qmp:
+        driver = Crypto(front, indirect=split_way.indirect)
+        path = qmp.command("x-query-virtio")[0]["path"]
+        status, session = driver.create_cipher(8, KEY + KEY[:8])
+        data, seen = bytes(400 << 10), []
+        # All may be answered before we look: then others are asked.
+        for _ in range(30):
+            flying = [driver.start(0, driver.cipher_bytes(session, bytes(8), data), len(data) + 1)
+                      for _ in range(2)]
+            seen = qmp.command("query-virtqueue-inflight", path=path, queue=0)
+            assert all(driver.finish(request)[0][-1] == OK for request in flying)
+            if seen:
+                break
+        assert f"CIPHER_ENCRYPT, session {session:#x}, iv-len 8, src-len {len(data)}" in str(seen)
+
+
 def test_introspection(start, split_way):
     host = start("virtio-crypto,id=c,queues=2")
     with split_way.connect(host.socket("c"), queues=3) as front, host.qmp() as qmp:

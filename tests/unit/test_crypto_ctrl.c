@@ -420,9 +420,12 @@ static void test_rounds(void **state)
 {
 	uint16_t seen = 0, rounds = 0;
 	struct fix f;
+	uint64_t id;
+	int i;
 
 	(void)state;
-	offer_big(&f, start_big(&f));
+	id = start_big(&f);
+	offer_big(&f, id);
 	kick_only(&f);
 	/*
 	 * One round answers one of them (the first one two: when they come, and when their turn
@@ -437,6 +440,14 @@ static void test_rounds(void **state)
 			assert_int_equal(view(&f).inuse, HEADS - seen);
 	}
 	assert_true(rounds >= HEADS - 1);
+	check_big(&f, CRYPTO_OK);
+	/* Who comes behind the last one that was overdrawn for has its turn too. */
+	memset(ram(&f, OUT_AT + BIG), UNTOUCHED, HEADS);
+	offer_big(&f, id);
+	kick_only(&f);
+	for (i = 0; i < 1000 && used_idx(&f) < 2 * HEADS; i++)
+		loop_run_once(&f.loop, 10);
+	assert_int_equal(used_idx(&f), 2 * HEADS);
 	check_big(&f, CRYPTO_OK);
 	fix_deinit(&f);
 }
