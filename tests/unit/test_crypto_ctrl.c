@@ -363,7 +363,6 @@ static void test_reset(void **state)
 	put_create_cipher(&r, &f, REVISION_1);
 	assert_int_equal(create(&f, &r, &second), CRYPTO_OK);
 	assert_true(second != first);
-	/* A queue that only rests keeps them. */
 	vdev_hold(f.dev);
 	pump(&f);
 	vdev_release(f.dev);
@@ -390,14 +389,11 @@ static void offer_big(struct fix *f, uint64_t id)
 	put_cipher(&r, LEGACY, &v, true, BIG, BIG);
 	memset(ram(f, IN_AT + r.len), 0, 64);
 	for (i = 0; i < HEADS; i++) {
-		uint32_t head = d.n;
-
-		d.n = head;
 		set_desc(f, DESC_AT, d.n, IN_AT, r.len + BIG, NEXT, (uint16_t)(d.n + 1));
 		set_desc(f, DESC_AT, d.n + 1, OUT_AT, BIG, NEXT | WRITE, (uint16_t)(d.n + 2));
 		set_desc(f, DESC_AT, d.n + 2, OUT_AT + BIG + i, 1, WRITE, 0);
+		offer(f, (uint16_t)d.n);
 		d.n += 3;
-		offer(f, (uint16_t)head);
 	}
 }
 
