@@ -195,6 +195,36 @@ static void test_many(void **state)
 	end(&h);
 }
 
+/* A device that says more at once than anybody has room for. */
+static void test_endless_group(void **state)
+{
+	enum { NUM = 1500 };
+	static struct input_event events[NUM];
+	struct input_counters counters;
+	struct host h;
+
+	(void)state;
+	start(&h, 0);
+	offer_buffers(&h, 16);
+	for (int i = 0; i < NUM; i++)
+		events[i] = (struct input_event){ .type = EV_REL, .code = REL_X, .value = i };
+	/* One less than is taken, one more, and far more. */
+	events[254].type = events[254 + 257].type = events[NUM - 1].type = EV_SYN;
+	assert_int_equal(write(h.peer, events, sizeof(events)), sizeof(events));
+	for (int i = 0; i < 20; i++)
+		pump(&h.f);
+	/* The first one fits, but not into so few buffers. */
+	input_read_counters(h.f.dev, &counters);
+	assert_int_equal(counters.dropped, NUM);
+	assert_int_equal(used_idx(&h.f), 0);
+	happen(&h, EV_KEY, KEY_A, 1);
+	report(&h);
+	pump(&h.f);
+	assert_int_equal(used_idx(&h.f), 2);
+	check_event(&h, 0, EV_KEY, KEY_A, 1);
+	end(&h);
+}
+
 static void test_dropped_by_the_kernel(void **state)
 {
 	struct host h;
@@ -275,6 +305,7 @@ static void test_lights(void **state)
 /* The last words are heard, then it is silent, and costs nothing. */
 static void test_unplugged(void **state)
 {
+	struct epoll_event ready;
 	struct host h;
 
 	(void)state;
@@ -287,6 +318,7 @@ static void test_unplugged(void **state)
 	assert_int_equal(used_idx(&h.f), 2);
 	assert_false(input_is_connected(h.f.dev));
 	assert_false(h.f.dev->broken);
+	assert_int_equal(epoll_wait(h.f.loop.epoll_fd, &ready, 1, 0), 0);
 	fix_reset(&h.f);
 	h.f.vq = &h.f.dev->queues[1];
 	fix_start_ring(&h.f, 64, 0);
@@ -369,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_endless_group),
 		cmocka_unit_test(test_dropped_by_the_kernel),
 		cmocka_unit_test(test_lights),
 		cmocka_unit_test(test_unplugged),
