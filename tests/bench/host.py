@@ -49,20 +49,27 @@ class Ask:
     def __init__(self, qmp):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(str(qmp))
+        self.rest = b""
         self._line()
         self.sock.sendall(b'{"execute":"qmp_capabilities"}\n')
-        self._line()
+        self._answer()
 
     def _line(self):
-        data = b""
-        while not data.endswith(b"\n"):
-            data += self.sock.recv(1 << 20)
-        return data
+        while b"\n" not in self.rest:
+            self.rest += self.sock.recv(1 << 20)
+        line, _, self.rest = self.rest.partition(b"\n")
+        return line
+
+    def _answer(self):
+        # News of the last drivers may still come, on a machine that is busy.
+        while (line := self._line()).startswith(b'{"timestamp"'):
+            pass
+        return line
 
     def round_trip(self, request):
         start = time.perf_counter_ns()
         self.sock.sendall(request)
-        answer = self._line()
+        answer = self._answer()
         taken = time.perf_counter_ns() - start
         if not answer.startswith(b'{"return"'):
             raise RuntimeError(answer[:500])
