@@ -245,12 +245,14 @@ def test_what_is_in_flight_is_told(start, split_way):
         driver = Crypto(front, indirect=split_way.indirect)
         path = qmp.command("x-query-virtio")[0]["path"]
         status, session = driver.create_cipher(8, KEY + KEY[:8])
-        data, seen = bytes(400 << 10), []
+        data, seen, ring = bytes(100 << 10), [], front.queues[0].ring
         # All may be answered before we look: then others are asked.
         for _ in range(30):
+            before = ring.num_used()
             flying = [driver.start(0, driver.cipher_bytes(session, bytes(8), data), len(data) + 1)
-                      for _ in range(2)]
-            seen = qmp.command("query-virtqueue-inflight", path=path, queue=0)
+                      for _ in range(8)]
+            while not seen and ring.num_used() < before + len(flying):
+                seen = qmp.command("query-virtqueue-inflight", path=path, queue=0)
             assert all(driver.finish(request)[0][-1] == OK for request in flying)
             if seen:
                 break
