@@ -25,3 +25,15 @@ def settled(qmp, device, at):
         return shown if shown["last-avail-idx"] == shown["used-idx"] == at else None
 
     return wait_until(look, f"index {at} of {device}")
+
+
+def take_calls(qmp, front, device, queue=0):
+    """A driver that takes its interrupts: the last one comes after the answer can be seen."""
+    def called():
+        trace = qmp.command("query-virtqueue-trace", queue=queue,
+                            path=f"/machine/peripheral/{device}/virtio-backend")
+        words = " ".join(e["event"] for e in trace).rpartition("complete")
+        return words[1] and "call" in words[2]
+
+    wait_until(called, "the decision about a call")
+    front.queues[queue].drain_calls()

@@ -7,6 +7,7 @@ import tarfile
 
 import pytest
 
+from lib.look import take_calls
 from lib.process import wait_until
 from lib.qmp import QmpError
 from lib.ringside import binary, serve
@@ -122,18 +123,6 @@ def quiet_read(front):
                                      (memory.alloc(1), 1, True)])
 
 
-def take_calls(qmp, front):
-    """A driver that takes its interrupts: the last one comes after the answer can be seen."""
-    def called():
-        trace = qmp.command("query-virtqueue-trace", queue=0,
-                            path="/machine/peripheral/disk0/virtio-backend")
-        words = " ".join(e["event"] for e in trace).rpartition("complete")
-        return words[1] and "call" in words[2]
-
-    wait_until(called, "the decision about a call")
-    front.queues[0].drain_calls()
-
-
 def test_a_file_for_each_stall(tmp_path):
     (tmp_path / "img").write_bytes(bytes(1 << 20))
     stalls = tmp_path / "stalls"
@@ -142,14 +131,14 @@ def test_a_file_for_each_stall(tmp_path):
                arguments=["--stall-dir", stalls, "--stall-ms", "300"]) as host, host.qmp() as qmp:
         with Front(host.socket("disk0")) as front:
             Blk(front).read(0, 512)
-            take_calls(qmp, front)
+            take_calls(qmp, front, "disk0")
             for number in (1, 2):
                 chain = quiet_read(front)
                 assert qmp.event("VIRTQUEUE_STALLED")["data"]["verdict"] == "kick-lost"
                 wait_until(lambda: len(list(stalls.iterdir())) == number, "the file")
                 front.queues[0].kick(force=True)
                 front.queues[0].wait([chain])
-                take_calls(qmp, front)
+                take_calls(qmp, front, "disk0")
                 qmp.event("VIRTQUEUE_RECOVERED")
             first = sorted(stalls.iterdir())[0]
             assert first.name.startswith("disk0-queue0-")

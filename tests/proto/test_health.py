@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from lib.health import fast, health, verdict
+from lib.look import take_calls
 from lib.process import wait_until
 from lib.ringside import serve
 from lib.slow_disk import slow_disk
@@ -43,7 +44,7 @@ def read_quietly(front, queue=0):
 def test_kick_lost(pair):
     _, front, qmp = pair
     Blk(front).read(0, 512)
-    front.queues[0].drain_calls()
+    take_calls(qmp, front, "disk0")
     verdict(qmp, "disk0", 0, "idle", "ok")
     chain = read_quietly(front)
     found = verdict(qmp, "disk0", 0, "kick-lost", "stuck")
@@ -51,7 +52,7 @@ def test_kick_lost(pair):
     assert qmp.event("VIRTQUEUE_STALLED")["data"]["verdict"] == "kick-lost"
     qmp.command("virtqueue-kick", path=found["path"], queue=0)
     front.queues[0].wait([chain])
-    front.queues[0].drain_calls()
+    take_calls(qmp, front, "disk0")
     assert qmp.event("VIRTQUEUE_RECOVERED")["data"]["queue"] == 0
     verdict(qmp, "disk0", 0, "idle", "ok")
 
@@ -60,7 +61,7 @@ def test_kick_suppressed(pair):
     """Who restores a ring's memory may bring back an event index that was passed."""
     _, front, qmp = pair
     Blk(front).read(0, 512)
-    front.queues[0].drain_calls()
+    take_calls(qmp, front, "disk0")
     ring, memory = front.queues[0].ring, front.memory
     if front.features & F_PACKED:
         memory.write(ring.used_ring, struct.pack("<HH", 0, 1))
@@ -375,7 +376,7 @@ def test_looking_touches_nothing(pair):
     """A thousand looks, at a queue with a request that waits: not a byte of memory, no signal."""
     _, front, qmp = pair
     Blk(front).read(0, 512)
-    front.queues[0].drain_calls()
+    take_calls(qmp, front, "disk0")
     read_quietly(front)
     verdict(qmp, "disk0", 0, "kick-lost")
     before = bytes(front.memory.regions[0].map)
