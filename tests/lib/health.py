@@ -37,3 +37,10 @@ def verdict(qmp, device, queue, name, severity=None):
 def fast(qmp, milliseconds=300):
     """Queues count as stuck sooner. Nothing is measured by it."""
     qmp.command("virtqueue-set-stall-threshold", threshold_ms=milliseconds)
+
+
+def heard(qmp, device, queue=0):
+    """Until no kick is on its way any more. A queue that has just started looks by itself, and may
+    have answered before the kick for that was read; it would look once more."""
+    wait_until(lambda: health(qmp, device, queue)["evidence"].get("kicks-unread") == 0,
+               f"the kicks of {device} to be heard")

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from lib.health import fast, health, verdict
+from lib.health import fast, health, heard, verdict
 from lib.look import take_calls
 from lib.process import wait_until
 from lib.ringside import serve
@@ -45,6 +45,7 @@ def test_kick_lost(pair):
     _, front, qmp = pair
     Blk(front).read(0, 512)
     take_calls(qmp, front, "disk0")
+    heard(qmp, "disk0")
     verdict(qmp, "disk0", 0, "idle", "ok")
     chain = read_quietly(front)
     found = verdict(qmp, "disk0", 0, "kick-lost", "stuck")
@@ -62,6 +63,7 @@ def test_kick_suppressed(pair):
     _, front, qmp = pair
     Blk(front).read(0, 512)
     take_calls(qmp, front, "disk0")
+    heard(qmp, "disk0")
     ring, memory = front.queues[0].ring, front.memory
     if front.features & F_PACKED:
         memory.write(ring.used_ring, struct.pack("<HH", 0, 1))
@@ -167,11 +169,11 @@ def test_not_enabled_and_stopped(tmp_path):
         fast(qmp)
         with Front(host.socket("disk0"), queues=2) as front:
             front.set_vring_enable(0, 0)
-            read_quietly(front)
+            chain = read_quietly(front)
             found = verdict(qmp, "disk0", 0, "not-enabled", "stuck")
             assert found["evidence"]["waiting"] == 1
             front.set_vring_enable(0, 1)
-            front.queues[0].ring.take_used()
+            front.queues[0].wait([chain])
             wait_until(lambda: health(qmp, "disk0", 0)["severity"] != "stuck", "the enabled ring")
             assert front.get_vring_base(0) == 1
             verdict(qmp, "disk0", 0, "ring-stopped", "note")
@@ -291,6 +293,7 @@ def test_memory_that_is_gone(tmp_path):
         with Front(host.socket("disk0")) as front:
             Blk(front).read(0, 512)
             # The device has looked for the last time.
+            heard(qmp, "disk0")
             wait_until(lambda: health(qmp, "disk0", 0)["evidence"]["avail-event"] == 1, "its rest")
             os.ftruncate(front.memory.regions[0].fd, 0)
             verdict(qmp, "disk0", 0, "memory-unreadable", "note")
@@ -307,6 +310,7 @@ def test_an_index_that_cannot_be(tmp_path):
         with Front(host.socket("disk0")) as front:
             Blk(front).read(0, 512)
             # Its kick is no more: the device has gone to sleep.
+            heard(qmp, "disk0")
             wait_until(lambda: health(qmp, "disk0", 0)["evidence"]["avail-event"] == 1, "its rest")
             front.queues[0].ring.set_avail_idx(1000)
             found = verdict(qmp, "disk0", 0, "ring-impossible", "stuck")
@@ -377,6 +381,7 @@ def test_looking_touches_nothing(pair):
     _, front, qmp = pair
     Blk(front).read(0, 512)
     take_calls(qmp, front, "disk0")
+    heard(qmp, "disk0")
     read_quietly(front)
     verdict(qmp, "disk0", 0, "kick-lost")
     before = bytes(front.memory.regions[0].map)

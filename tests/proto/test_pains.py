@@ -9,7 +9,7 @@ import struct
 import threading
 
 from lib.fake_backend import FakeBackend
-from lib.health import fast, health, verdict
+from lib.health import fast, health, heard, verdict
 from lib.memory import Memory
 from lib.process import frozen, wait_until
 from lib.relay import relay
@@ -98,6 +98,7 @@ def test_row_1_stale_avail_event(tmp_path):
     """A restored ring's avail_event looks crossed: the guest never kicks again."""
     with disk(tmp_path) as (_, qmp, front):
         Blk(front).read(0, 512)
+        heard(qmp, "disk0")
         done(front)
         ring = front.queues[0].ring
         front.memory.set_le(ring.used_ring + 4 + 8 * ring.size, 2, 0xff00)
@@ -112,6 +113,7 @@ def test_row_2_the_operator_kicks(tmp_path):
     with serve(tmp_path, DISK) as back, \
             relayed(tmp_path, back.socket("disk0")) as (_, qmp, front):
         Blk(front).read(0, 512)
+        heard(qmp, "r0")
         done(front)
         ring = front.queues[0].ring
         front.memory.set_le(ring.used_ring + 4 + 8 * ring.size, 2, 0xff00)
@@ -129,6 +131,7 @@ def test_row_4_a_request_from_before_the_restore(tmp_path):
     with serve(tmp_path, DISK) as back, \
             relayed(tmp_path, back.socket("disk0")) as (_, qmp, front):
         Blk(front).read(0, 512)
+        heard(qmp, "r0")
         done(front)
         add_read(front)
         found = verdict(qmp, "r0", 0, "kick-lost", "stuck")
@@ -172,6 +175,7 @@ def test_row_10_a_missed_doorbell(tmp_path):
     """'Missed doorbells': evidence instead of a poll as a fallback."""
     with disk(tmp_path) as (_, qmp, front):
         Blk(front).read(0, 512)
+        heard(qmp, "disk0")
         done(front)
         add_read(front)
         found = verdict(qmp, "disk0", 0, "kick-lost", "stuck")
