@@ -3,13 +3,14 @@
 the ends do."""
 import os
 import random
+import select
 import socket
 import struct
 
 import pytest
 
 from lib.look import queue_of, status_of
-from lib.process import wait_until
+from lib.process import PATIENCE, wait_until
 from lib.relay import R0, Ends, Listener, relay, transcript
 from lib.vhost_user import HEADER, NEED_REPLY, REPLY, VERSION, Req, VhostUser
 
@@ -301,6 +302,27 @@ def test_a_second_front_end_is_turned_away(host, listener):
     with Ends(host, listener) as ends:
         ends.front.send(1)
         assert ends.back.recv()[0] == 1
+
+
+def is_served(host, listener):
+    """One comes while the first is there, which goes then."""
+    with Ends(host, listener) as first, VhostUser(host.socket("r0")) as second:
+        # The second one is looked at meanwhile.
+        for _ in range(20):
+            first.front.send(1)
+            assert first.back.recv()[0] == 1
+        second.send(1)
+        first.front.close()
+        told = select.select([listener.socket, second.sock], [], [], PATIENCE)[0]
+        if listener.socket not in told:
+            return False
+        with listener.accept() as back:
+            return back.recv()[0] == 1
+
+
+def test_a_second_front_end_waits_for_the_first_ones_end(host, listener):
+    # On a busy machine the first may take longer than the second one's second.
+    assert any(is_served(host, listener) for _ in range(10))
 
 
 @pytest.mark.parametrize("front_goes", [True, False], ids=["front", "back"])
