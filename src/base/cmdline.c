@@ -124,7 +124,7 @@ static int take(const struct cmd_option *const *tables, char **words, int num, b
 	int more = 0, r;
 
 	if (!option)
-		return complain(tables, all_operands ? "" : words[0], err);
+		return complain(tables, words[0], err);
 	if (option->name[0])
 		more = find_value(option, words, num, &value, err);
 	if (more < 0)

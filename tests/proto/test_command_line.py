@@ -14,6 +14,7 @@ BAD_LINES = [
     (["serve", "--nope"], 2, "no option '--nope'"),
     (["serve", "--nope=1"], 2, "no option '--nope'"),
     (["serve", "word"], 2, "unexpected argument 'word'"),
+    (["serve", "--", "word"], 2, "unexpected argument 'word'"),
     (["serve", "--device"], 2, "'--device' needs a value"),
     (["serve", "--read-only=yes"], 2, "takes no value"),
     (["serve", "--name", "../x"], 2, "--name '../x'"),
