@@ -392,6 +392,16 @@ static struct control_device *find_device(struct control *ctl, const struct qom_
 	return NULL;
 }
 
+struct control_device *control_device_find(struct control *ctl, const char *id)
+{
+	const struct qom_object *obj = find_object(ctl, id);
+	struct control_device *cdev = ctl->devices;
+
+	while (cdev && (!obj || (obj != cdev->proxy && obj->vdev != cdev->dev)))
+		cdev = cdev->next;
+	return cdev;
+}
+
 int control_cmd_device_del(struct qapi_call *call, const char *id, struct qapi_error *error)
 {
 	struct control *ctl = call->ctx;

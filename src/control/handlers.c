@@ -15,6 +15,7 @@
 #include "control/input.h"
 #include "control/internal.h"
 #include "control/iothreads.h"
+#include "control/network.h"
 #include "control/objects.h"
 #include "control/qom_commands.h"
 #include "control/queue_queries.h"
@@ -172,6 +173,7 @@ const struct qapi_handlers control_handlers = {
 	.query_virtqueue_trace = control_cmd_query_virtqueue_trace,
 	.query_virtqueue_inflight = control_cmd_query_virtqueue_inflight,
 	.query_virtqueue_elements = control_cmd_query_virtqueue_elements,
+	.set_link = control_cmd_set_link,
 	.query_stats = control_cmd_query_stats,
 	.query_stats_schemas = control_cmd_query_stats_schemas,
 };

@@ -60,7 +60,8 @@ void net_forget_commands(struct vnet *n)
 	size_t i;
 
 	/* Until it says otherwise a driver gets everything. */
-	atomic_store(&n->rx_mode, 1u << RX_PROMISC);
+	atomic_fetch_and(&n->rx_mode, 1u << RX_PULLED);
+	atomic_fetch_or(&n->rx_mode, 1u << RX_PROMISC);
 	atomic_store(&n->mac, n->first_mac);
 	atomic_store(&n->num_uni, 0);
 	atomic_store(&n->num_multi, 0);
@@ -115,14 +116,32 @@ static void put_mac(uint64_t mac, uint8_t *ret)
 		ret[i] = (uint8_t)(mac >> (8 * i));
 }
 
+static bool link_is_up(const struct vnet *n)
+{
+	return net_link_up(n->net) && !net_is_pulled(n);
+}
+
 static void on_link(void *opaque)
 {
 	struct vnet *n = opaque;
 
 	/* Whoever is behind the link now has to learn where the guest is. */
-	if (net_link_up(n->net) && net_has(n, VIRTIO_NET_F_GUEST_ANNOUNCE))
+	if (link_is_up(n) && net_has(n, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		atomic_store(&n->announce, true);
 	vdev_config_changed(&n->dev);
+}
+
+void virtio_net_set_link(struct vdev *dev, bool up)
+{
+	struct vnet *n = vnet_of(dev);
+	bool was_up = link_is_up(n);
+
+	if (up)
+		atomic_fetch_and(&n->rx_mode, ~(1u << RX_PULLED));
+	else
+		atomic_fetch_or(&n->rx_mode, 1u << RX_PULLED);
+	if (link_is_up(n) != was_up)
+		on_link(n);
 }
 
 static int check_owner(struct vnet *n, const char *option, enum net_kind kind, struct err *err)
@@ -321,7 +340,7 @@ static void net_get_config(struct vdev *dev, void *config)
 	uint16_t status = 0;
 
 	put_mac(atomic_load(&n->mac), c->mac);
-	if (net_link_up(n->net))
+	if (link_is_up(n))
 		status |= VIRTIO_NET_S_LINK_UP;
 	if (atomic_load(&n->announce))
 		status |= VIRTIO_NET_S_ANNOUNCE;

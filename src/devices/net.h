@@ -7,4 +7,10 @@
 
 extern const struct vdev_class virtio_net_class;
 
+/*
+ * Main loop: the card's own cable is in, or out; it is in at first, and stays as it is over resets.
+ * While it is out packets of both directions are dropped.
+ */
+void virtio_net_set_link(struct vdev *dev, bool up);
+
 #endif

@@ -73,6 +73,7 @@ enum {
 	RX_NOBCAST,
 	RX_UNI_OVERFLOW, /* a table that is longer than ours */
 	RX_MULTI_OVERFLOW,
+	RX_PULLED, /* virtio_net_set_link(): nothing comes in, nor goes out */
 };
 
 /* Numbers that grow; written by one loop and read by any. */
@@ -153,6 +154,11 @@ static inline struct vnet *vnet_of(struct vdev *dev)
 static inline bool net_has(const struct vnet *n, unsigned int bit)
 {
 	return virtio_features_has(&n->dev.driver_features, bit);
+}
+
+static inline bool net_is_pulled(const struct vnet *n)
+{
+	return atomic_load_explicit(&n->rx_mode, memory_order_relaxed) >> RX_PULLED & 1;
 }
 
 static inline void net_add(net_count *count, uint64_t n)

@@ -111,8 +111,12 @@ static bool is_wanted(struct net_rx *rx, const struct net_packet *p)
 		net_add(&rx->stats.drops, 1);
 		return false;
 	}
-	if (mode & 1u << RX_PROMISC)
+	if ((mode & (1u << RX_PROMISC | 1u << RX_PULLED)) == 1u << RX_PROMISC)
 		return true;
+	if (mode & 1u << RX_PULLED) {
+		net_add(&rx->stats.drops, 1);
+		return false;
+	}
 	mac = net_mac(p->bytes);
 	fine = takes_vlan(n, p) &&
 	       (mac & 1 ? takes_multicast(n, mode, mac) : takes_unicast(n, mode, mac));

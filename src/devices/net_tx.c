@@ -114,6 +114,8 @@ enum serve_verdict net_serve_tx(struct net_tx *tx, struct vq *vq, struct chain *
 	if (!chain_take(c, &header, tx->header_bytes) || c->readable.bytes < NET_FRAME_MIN ||
 		c->readable.bytes > NET_PACKET_MAX)
 		return drop(tx, true);
+	if (unlikely(net_is_pulled(tx->net)))
+		return drop(tx, false);
 	len = (uint32_t)c->readable.bytes;
 	if (!offload_of(tx->net, &header, len, &offload))
 		return drop(tx, true);

@@ -127,6 +127,27 @@ def test_commands(card, way):
         assert answer == 0 and struct.unpack_from("<Q", reply, 16)[0] == 3
 
 
+def test_our_own_cable_is_pulled(card, way):
+    """set_link: the driver is told, both directions are dropped, and nobody is held up."""
+    host, cable = card
+    one, other = OTHER + bytes(54), OTHER + bytes(64)
+    with way.connect(host.socket("n"), queues=3) as front, host.qmp() as qmp:
+        net = Net(front, indirect=way.indirect)
+        qmp.command("set_link", name="n", up=False)
+        assert front.get_config(6, 2) == b"\0\0"
+        net.send(one)
+        cable.send(one)
+        dropped = struct.Struct("<QQQQQQ")
+        wait_until(lambda: dropped.unpack_from(net.command(
+            8, 1, struct.pack("<HHHHQ", 0, 0, 0, 0, 1), 56)[1], 8)[4] == 1, "the frame's end")
+        qmp.command("set_link", name="n", up=True)
+        assert front.get_config(6, 1)[0] & 1
+        net.send(other)
+        cable.send(other)
+        assert cable.receive() == other
+        assert received(net, 1) == [(other, 1)]
+
+
 def test_the_cable_is_pulled(card, way):
     """The link goes down, what is sent is lost, and the driver is not held up."""
     host, cable = card

@@ -138,6 +138,26 @@ def test_commands(machine):
     assert guest.run("dmesg | grep -i 'failed to set'")[1] == ""
 
 
+def test_set_link(machine):
+    """The guest sees its cable pulled and plugged in again, and nothing gets through meanwhile."""
+    host, guest, _ = machine
+    carrier = "/sys/class/net/eth0/carrier"
+
+    def wait_for(value):
+        guest.check(f"for i in $(seq 200); do [ $(cat {carrier}) = {value} ] && exit 0;"
+                    " sleep 0.1; done; exit 1")
+
+    assert guest.check(f"cat {carrier}") == "1"
+    with host.qmp() as qmp:
+        qmp.command("set_link", name="net0", up=False)
+        wait_for(0)
+        assert guest.run(f"ping -c 1 -W 1 {HOST}")[0] != 0
+        # By its path too.
+        qmp.command("set_link", name=PATH, up=True)
+    wait_for(1)
+    assert "2 packets received" in guest.check(f"ping -c 2 {HOST}")
+
+
 def test_driver_unbound_and_bound(machine):
     host, guest, _ = machine
     guest.check("""

@@ -104,7 +104,7 @@ class Qmp:
             assert {"event", "timestamp"} <= set(message) <= {"event", "timestamp", "data"}, message
             self.events.append(message)
 
-    def execute(self, name, arguments=None, *, oob=False, timeout=None):
+    def execute(self, name, /, arguments=None, *, oob=False, timeout=None):
         """Send a command and return the whole reply, checked for its form."""
         self._id += 1
         request = {"exec-oob" if oob else "execute": name, "id": self._id}
@@ -119,7 +119,7 @@ class Qmp:
             assert set(reply["error"]) == {"class", "desc"}, reply
         return reply
 
-    def command(self, name, timeout=None, **arguments):
+    def command(self, name, /, timeout=None, **arguments):
         """The return value of a command; an underscore in an argument's name means a hyphen."""
         arguments = {k.replace("_", "-"): v for k, v in arguments.items()}
         reply = self.execute(name, arguments or None, timeout=timeout)
@@ -127,7 +127,7 @@ class Qmp:
             raise QmpError(reply["error"])
         return reply["return"]
 
-    def error(self, name, **arguments):
+    def error(self, name, /, **arguments):
         """Expect a refusal; return (class, sentence)."""
         try:
             value = self.command(name, **arguments)

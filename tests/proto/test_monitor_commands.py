@@ -549,3 +549,19 @@ def test_ports(tmp_path):
         gone = {qmp.event("DEVICE_DELETED")["data"]["path"] for _ in range(3)}
         assert gone == {"/machine/peripheral/p", "/machine/peripheral/three",
                         "/machine/peripheral/three/virtio-backend"}
+
+
+REFUSED_LINKS = [
+    ("nope", NOT_FOUND, "Device 'nope' not found"),
+    ("", NOT_FOUND, "Device '' not found"),
+    ("/objects/io0", NOT_FOUND, "Device '/objects/io0' not found"),
+    ("/machine", NOT_FOUND, "Device '/machine' not found"),
+    ("disk0", GENERIC, "Device 'disk0' is a virtio-blk: only a virtio-net has a link to switch"),
+    (BACKEND.format("r0"), GENERIC, f"Device '{BACKEND.format('r0')}' is a virtio-rng: only a "
+                                    "virtio-net has a link to switch"),
+]
+
+
+@pytest.mark.parametrize("name,error_class,desc", REFUSED_LINKS)
+def test_set_link_refused(qmp, name, error_class, desc):
+    assert qmp.error("set_link", name=name, up=False) == (error_class, desc)

@@ -161,12 +161,65 @@ static void test_link(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+/* The card's own cable: dropped and counted both ways, told, and no reset plugs it in. */
+static void test_pulled(void **state)
+{
+	const uint8_t ack[2] = { ANNOUNCE, 0 };
+	uint8_t generation, frame[64];
+	struct rig r;
+	unsigned int i;
+
+	(void)state;
+	rig_start(&r, "stream", CARD, RIG_FEATURES);
+	assert_true(rig_passes(&r, card, -1));
+	assert_int_equal(config_status(&r), 1);
+	generation = r.f.dev->config_generation;
+	virtio_net_set_link(r.f.dev, true);
+	assert_int_equal(r.f.dev->config_generation, generation);
+	virtio_net_set_link(r.f.dev, false);
+	assert_int_not_equal(r.f.dev->config_generation, generation);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(config_status(&r), 0);
+		assert_false(rig_passes(&r, card, -1));
+		memset(ram(&r.f, TX_AT), 0, HEADER);
+		rig_transmit(&r, HEADER + 20, NULL);
+		assert_int_equal(rig_peer_takes(&r, frame, sizeof(frame)), -1);
+		assert_int_equal(net_get(&r.net->rx[0].stats.drops), i + 1);
+		assert_int_equal(net_get(&r.net->tx[0].stats.drops), i + 1);
+		assert_int_equal(net_get(&r.net->tx[0].stats.malformed), 0);
+		vdev_hold(r.f.dev);
+		pump(&r.f);
+		vdev_reset(r.f.dev);
+		vdev_release(r.f.dev);
+		rig_run(&r, RIG_FEATURES);
+	}
+	generation = r.f.dev->config_generation;
+	virtio_net_set_link(r.f.dev, true);
+	assert_int_not_equal(r.f.dev->config_generation, generation);
+	/* Whoever is behind it learns anew where the guest is. */
+	assert_int_equal(config_status(&r), 3);
+	assert_int_equal(rig_command(&r, ack, 2, 0), RIG_OK);
+	assert_true(rig_passes(&r, card, -1));
+	memset(ram(&r.f, TX_AT), 0, HEADER);
+	rig_transmit(&r, HEADER + 20, NULL);
+	assert_int_equal(rig_peer_takes(&r, frame, sizeof(frame)), 20);
+	/* A cable that is in makes no peer. */
+	close(r.peer);
+	r.peer = -1;
+	rig_kick(&r, 0);
+	virtio_net_set_link(r.f.dev, false);
+	virtio_net_set_link(r.f.dev, true);
+	assert_int_equal(config_status(&r), 0);
+	rig_stop(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stats),
 		cmocka_unit_test(test_offloads),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_pulled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
