@@ -104,6 +104,7 @@ int net_open(const struct net_config *config, struct loop *main_loop, net_link_f
 	net->kind = config->kind;
 	net->id = xstrdup(config->id);
 	net->takes_iov = ops->takes_iov;
+	net->stays = ops->stays;
 	net->links = ops->links;
 	net->num_pairs = config->num_pairs;
 	net->ops = ops;
@@ -321,6 +322,7 @@ static void null_send(struct net_chan *chan, const struct net_offload *offload, 
 }
 
 const struct net_ops net_ops_null = {
+	.stays = true,
 	.max_pairs = NET_PAIRS_MAX,
 	.open = null_open,
 	.close = null_close,

@@ -68,6 +68,7 @@ struct net {
 	enum net_kind kind;
 	char *id, *name; /* name: "tap 'vnet0'", for messages */
 	bool takes_iov;
+	bool stays; /* packets that came in stay where they are, as long as their channel is open */
 	unsigned int offloads; /* NET_CSUM and so on: takes such packets, and can give them */
 	bool links; /* its link may be down: net_link_up() */
 	unsigned int num_pairs;

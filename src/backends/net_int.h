@@ -20,7 +20,7 @@ struct net_chan {
 };
 
 struct net_ops {
-	bool takes_iov, one_loop, links;
+	bool takes_iov, stays, one_loop, links;
 	unsigned int max_pairs;
 	int (*open)(struct net *net, const struct net_config *config, struct err *err);
 	void (*close)(struct net *net);

@@ -108,6 +108,16 @@ static bool look(struct loop *loop)
 	return found || atomic_load_explicit(&loop->posts, memory_order_relaxed);
 }
 
+/* The core's other thread, and whoever writes what is looked at, get on better. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /*
  * Looks until something is found, or it is time for a timer, for the descriptors or to sleep.
  * Returns the time it is now, or 0 where something was found.
@@ -126,6 +136,7 @@ static uint64_t spin(struct loop *loop, int timeout_ms)
 	while (now < until && !atomic_load_explicit(&loop->stop, memory_order_relaxed)) {
 		if (look(loop))
 			return 0;
+		relax();
 		now = now_ns();
 	}
 	return now;

@@ -13,6 +13,7 @@
 #include "backends/net.h"
 #include "base/le.h"
 #include "devices/net.h"
+#include "virtio/vq_copies.h"
 
 /* virtio 1.4, "Network Device", "Feature bits" */
 #define VIRTIO_NET_F_CSUM		 0
@@ -99,6 +100,7 @@ struct net_rx {
 	struct chain **chains; /* of one packet; as many as the ring has */
 	uint32_t header_bytes;
 	bool merges;
+	struct vq_copies copies; /* of packets that stay where they are */
 	struct loop_post sync_post; /* the number of pairs in use has changed */
 	struct net_rx_stats stats;
 };

@@ -99,12 +99,19 @@ static bool can_finish(struct vnet *n, const struct net_offload *offload)
 	return false;
 }
 
-static bool is_wanted(struct net_rx *rx, const struct net_packet *p)
+static __attribute__((noinline)) bool passes_filter(
+	struct vnet *n, uint32_t mode, const struct net_packet *p)
+{
+	uint64_t mac = net_mac(p->bytes);
+
+	return takes_vlan(n, p) &&
+	       (mac & 1 ? takes_multicast(n, mode, mac) : takes_unicast(n, mode, mac));
+}
+
+static inline bool is_wanted(struct net_rx *rx, const struct net_packet *p)
 {
 	struct vnet *n = rx->net;
 	uint32_t mode = atomic_load_explicit(&n->rx_mode, memory_order_relaxed);
-	uint64_t mac;
-	bool fine = true;
 
 	if (p->len < NET_FRAME_MIN ||
 		((p->offload.flags | p->offload.gso_type) && !can_finish(n, &p->offload))) {
@@ -117,10 +124,7 @@ static bool is_wanted(struct net_rx *rx, const struct net_packet *p)
 		net_add(&rx->stats.drops, 1);
 		return false;
 	}
-	mac = net_mac(p->bytes);
-	fine = takes_vlan(n, p) &&
-	       (mac & 1 ? takes_multicast(n, mode, mac) : takes_unicast(n, mode, mac));
-	return fine;
+	return passes_filter(n, mode, p);
 }
 
 /* --- delivery --- */
@@ -141,13 +145,19 @@ static void count(struct net_rx *rx, const struct net_packet *p)
 	}
 }
 
-static inline void put_header(
-	struct net_rx *rx, struct chain *c, const struct net_packet *p, uint32_t num_buffers)
+static inline struct net_header make_header(const struct net_packet *p, uint32_t num_buffers)
 {
 	const struct net_offload *o = &p->offload;
-	struct net_header h = { o->flags, o->gso_type, le16_make(o->hdr_len),
+
+	return (struct net_header){ o->flags, o->gso_type, le16_make(o->hdr_len),
 		le16_make(o->gso_size), le16_make(o->csum_start), le16_make(o->csum_offset),
 		le16_make((uint16_t)num_buffers) };
+}
+
+static void put_header(
+	struct net_rx *rx, struct chain *c, const struct net_packet *p, uint32_t num_buffers)
+{
+	struct net_header h = make_header(p, num_buffers);
 
 	chain_put(c, &h, rx->header_bytes);
 }
@@ -183,6 +193,14 @@ static int merge(struct net_rx *rx, struct vq *vq, struct chain *c, const struct
 static inline int deliver(
 	struct net_rx *rx, struct vq *vq, struct chain *c, const struct net_packet *p)
 {
+	struct net_header *later = NULL;
+
+	if (vq->copies)
+		later = vq_copy_later(vq->copies, c, rx->header_bytes, p->bytes, p->len);
+	if (likely(later)) {
+		*later = make_header(p, 1);
+		return 1;
+	}
 	if (likely(c->writable.bytes >= (uint64_t)rx->header_bytes + p->len)) {
 		put_header(rx, c, p, 1);
 		chain_put(c, p->bytes, p->len);
@@ -286,12 +304,14 @@ int net_rx_start(struct net_rx *rx, struct vq *vq, struct err *err)
 	rx->header_bytes = net_header_bytes(rx->net);
 	rx->merges = net_has(rx->net, VIRTIO_NET_F_MRG_RXBUF);
 	rx->chains = xnew_n(struct chain *, vq->num);
+	vq->copies = rx->net->net->stays ? &rx->copies : NULL;
 	net_tell_offloads(rx->net);
 	return net_rx_sync(rx, err);
 }
 
 void net_rx_stop(struct net_rx *rx)
 {
+	rx->vq->copies = NULL;
 	rx->vq = NULL;
 	net_rx_sync(rx, NULL);
 	free(rx->chains);

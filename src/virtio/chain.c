@@ -53,7 +53,7 @@ static inline void keep_snapshot(struct chain *c, const void *bytes, size_t len)
 	size_t have = atomic_load_explicit(&c->num_snap, memory_order_relaxed), i;
 	uint64_t word;
 
-	if (c->held || have == CHAIN_SNAP_BYTES)
+	if (c->phase == CHAIN_HELD || have == CHAIN_SNAP_BYTES)
 		return;
 	len = MIN(len, CHAIN_SNAP_BYTES - have);
 	if (have % 8 || len % 8) {
@@ -126,7 +126,7 @@ bool chain_put(struct chain *c, const void *src, size_t len)
 	return true;
 }
 
-void chain_wrote(struct chain *c, uint64_t len)
+void chain_wrote_pieces(struct chain *c, uint64_t len)
 {
 	assert(len <= c->writable.bytes);
 	c->written += (uint32_t)len;

@@ -26,25 +26,29 @@ struct chain_cursor {
 	uint64_t bytes; /* that remain */
 };
 
+enum chain_phase {
+	CHAIN_FRESH, /* 0: beside written, it is reset in one store */
+	CHAIN_DONE_EARLY, /* vq_complete() came while serve() still had it */
+	CHAIN_HELD,
+	CHAIN_FINISHED, /* in_order: it was answered, and waits for those before it */
+};
+
 struct vq;
 struct dirty_log;
 
 struct chain {
 	struct chain_cursor readable;
 	struct chain_cursor writable;
+	uint16_t head; /* split: the index of the first descriptor; packed: the buffer id */
+	uint16_t num_ring_descs; /* packed: places of the ring that it takes */
+	uint32_t num_loaded; /* descriptors that were read for it, an indirect table's included */
 	/* Bytes that went into the writable part from its start without a gap: the used length. */
 	uint32_t written;
-	uint16_t head; /* split: the index of the first descriptor; packed: the buffer id */
-	uint32_t num_loaded; /* descriptors that were read for it, an indirect table's included */
-	uint16_t num_ring_descs; /* packed: places of the ring that it takes */
+	enum chain_phase phase;
 	uint16_t slot; /* which of the queue's chain slots this is */
-	bool held;
-	bool finished; /* in_order: it was answered, and waits for those before it */
 	struct chain *order_next; /* in_order: the one taken after it */
-	bool done_early; /* vq_complete() came while serve() still had it */
 	struct vq *vq;
 	struct dirty_log *dirty; /* the queue's: what is written is marked there; NULL: nowhere */
-	void *opaque; /* the device's own, while it holds the chain */
 	struct iovec
 		*iov_block; /* all the iovecs: the slot's own, or one of the queue's large ones */
 
@@ -76,12 +80,26 @@ bool chain_skip(struct chain *c, uint64_t len);
  */
 int chain_cut_tail(struct chain *c, size_t len, struct iovec *tail, int max);
 
+/* For chain_wrote(): where the bytes are not within one piece. */
+void chain_wrote_pieces(struct chain *c, uint64_t len);
 /*
  * Payload as iovecs, to hand to a back end: c->readable.iov, c->readable.num_iov and the like for
  * writable. The memory stays the guest's: nobody parses it. After the back end wrote @len bytes at
  * the start of what remained writable, this accounts for them.
  */
-void chain_wrote(struct chain *c, uint64_t len);
+static inline void chain_wrote(struct chain *c, uint64_t len)
+{
+	struct iovec *iov = c->writable.iov;
+
+	if (unlikely(len >= c->writable.bytes || len >= iov->iov_len || c->dirty)) {
+		chain_wrote_pieces(c, len);
+		return;
+	}
+	iov->iov_base = (char *)iov->iov_base + len;
+	iov->iov_len -= (size_t)len;
+	c->writable.bytes -= len;
+	c->written += (uint32_t)len;
+}
 /*
  * A back end failed and may have written any of the next @len writable bytes: they count as
  * nothing, but the guest's memory is not what it was. Moves no cursor.

@@ -223,6 +223,7 @@ struct vq {
 	struct vq_counters count;
 	struct chain *serving; /* the one that serve() has at hand */
 	struct vq_more more;
+	struct vq_copies *copies; /* the device's, vq_copies.h; NULL: it makes its own at once */
 	struct chain *order_first, *order_last; /* in_order: those taken and not answered */
 	char *slots; /* num chains, each with a few iovecs behind it */
 	size_t slots_bytes;

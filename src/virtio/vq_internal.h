@@ -29,10 +29,40 @@ static inline struct chain *vq_slot(const struct vq *vq, uint32_t slot)
 	return (struct chain *)(vq->slots + slot * each);
 }
 
-/* A free chain, reset, for @head. There is one: no more are in flight than the ring has heads. */
-struct chain *vq_chain_get(struct vq *vq, uint16_t head);
+static inline struct iovec *vq_own_iovs(struct chain *c)
+{
+	return (struct iovec *)(c + 1);
+}
+
+/* For the two below: a slot that was never used; gives a large block back. */
+struct chain *vq_touch_slot(struct vq *vq);
+void vq_chain_shrink(struct vq *vq, struct chain *c);
+
+/*
+ * A free chain, reset, for @head. There is one: no more are in flight than the ring has heads. In
+ * each request's way, and few stores: what is rarely set is taken back where it was set.
+ */
+static inline struct chain *vq_chain_get(struct vq *vq, uint16_t head)
+{
+	struct chain *c = likely(vq->num_free_slots)
+				  ? vq_slot(vq, vq->free_slots[--vq->num_free_slots])
+				  : vq_touch_slot(vq);
+
+	c->head = head;
+	c->written = 0;
+	c->phase = CHAIN_FRESH;
+	atomic_store_explicit(&c->num_snap, 0, memory_order_relaxed);
+	return c;
+}
+
 /* Gives it back; it is not in flight. */
-void vq_chain_put(struct vq *vq, struct chain *c);
+static inline void vq_chain_put(struct vq *vq, struct chain *c)
+{
+	if (unlikely(c->iov_block != vq_own_iovs(c)))
+		vq_chain_shrink(vq, c);
+	vq->free_slots[vq->num_free_slots++] = c->slot;
+}
+
 /* Swaps the chain's iovecs, @used of them filled, for a large block; NULL where all are taken. */
 struct iovec *vq_chain_grow(struct vq *vq, struct chain *c, int used);
 /* Publishes for inspection: the queue's view; only its descriptors; that a chain is in flight, or
@@ -43,7 +73,8 @@ void vq_publish_fds(struct vq *vq);
 void vq_open_used(struct vq *vq);
 void vq_mark_in_flight(struct vq *vq, struct chain *c);
 void vq_unmark_in_flight(struct vq *vq, struct chain *c);
-/* serve() is over: the ring stands where it stood before, and these are what vq_another() took. */
+/* serve(), which took further chains, is over: the ring stands where it stood before, and these are
+ * what vq_another() took. */
 struct chain *vq_look_back(struct vq *vq);
 /* A chain wants a large block and none is free: the queue waits for one. */
 void vq_wait_large(struct vq *vq);

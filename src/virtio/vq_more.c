@@ -91,8 +91,6 @@ struct chain *vq_look_back(struct vq *vq)
 {
 	uint16_t ahead;
 
-	if (likely(!vq->more.looking))
-		return NULL;
 	vq->more.looking = false;
 	vq->last_avail = vq->more.last_avail;
 	vq->packed.num_busy = vq->more.num_busy;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "virtio/vdev.h"
+#include "virtio/vq_copies.h"
 #include "virtio/vq_dirty.h"
 #include "virtio/vq_inflight.h"
 #include "virtio/vq_internal.h"
@@ -18,46 +19,28 @@
 
 /* --- chains --- */
 
-struct chain *vq_chain_get(struct vq *vq, uint16_t head)
+/* What stays as it is as long as the queue runs; the memory reads as zeros. */
+struct chain *vq_touch_slot(struct vq *vq)
 {
-	uint16_t slot;
 	struct chain *c;
 
-	if (vq->num_free_slots) {
-		slot = vq->free_slots[--vq->num_free_slots];
-	} else {
-		assert(vq->num_touched_slots < vq->num);
-		slot = (uint16_t)vq->num_touched_slots++;
-	}
-	c = vq_slot(vq, slot);
+	assert(vq->num_touched_slots < vq->num);
+	c = vq_slot(vq, vq->num_touched_slots);
+	c->slot = (uint16_t)vq->num_touched_slots++;
 	c->vq = vq;
 	c->dirty = vq->dirty;
-	c->slot = slot;
-	c->head = head;
-	c->written = 0;
-	c->held = c->finished = c->done_early = false;
-	c->order_next = NULL;
-	c->opaque = NULL;
-	c->iov_block = (struct iovec *)(c + 1);
-	atomic_store_explicit(&c->num_snap, 0, memory_order_relaxed);
+	c->iov_block = vq_own_iovs(c);
 	return c;
 }
 
-static bool has_large(const struct chain *c)
+void vq_chain_shrink(struct vq *vq, struct chain *c)
 {
-	return c->iov_block != (const struct iovec *)(c + 1);
-}
+	size_t block = (size_t)(c->iov_block - vq->large) / (size_t)vq_large_iovs(vq);
 
-void vq_chain_put(struct vq *vq, struct chain *c)
-{
-	if (has_large(c)) {
-		size_t block = (size_t)(c->iov_block - vq->large) / (size_t)vq_large_iovs(vq);
-
-		vq->large_free |= 1u << block;
-		if (vq->dry)
-			vq_resume(vq);
-	}
-	vq->free_slots[vq->num_free_slots++] = c->slot;
+	vq->large_free |= 1u << block;
+	c->iov_block = vq_own_iovs(c);
+	if (vq->dry)
+		vq_resume(vq);
 }
 
 struct iovec *vq_chain_grow(struct vq *vq, struct chain *c, int used)
@@ -188,6 +171,8 @@ static void flush(struct vq *vq)
 {
 	bool pushed = vq->flushed_used != vq->used_idx;
 
+	if (vq->copies)
+		vq_make_copies(vq->copies);
 	if (!vq->broken && pushed) {
 		uint32_t answers = count_answers(vq);
 		bool call = vq->ops->flush(vq);
@@ -255,10 +240,11 @@ static void order_add(struct vq *vq, struct chain *c)
 /* virtio 1.3, "In-order use of descriptors": whoever is done early waits for those before it. */
 static void finish_in_order(struct vq *vq)
 {
-	while (vq->order_first && vq->order_first->finished) {
+	while (vq->order_first && vq->order_first->phase == CHAIN_FINISHED) {
 		struct chain *c = vq->order_first;
 
 		vq->order_first = c->order_next;
+		c->order_next = NULL;
 		finish_chain(vq, c);
 	}
 }
@@ -267,7 +253,7 @@ static void finish_in_order(struct vq *vq)
 static inline __attribute__((always_inline)) void take_chain(
 	struct vq *vq, struct chain *c, enum serve_verdict verdict)
 {
-	bool held = verdict == SERVE_HELD && !c->done_early;
+	bool held = verdict == SERVE_HELD && c->phase != CHAIN_DONE_EARLY;
 
 	vq->ops->advance(vq, c);
 	vq->count.popped++;
@@ -279,8 +265,7 @@ static inline __attribute__((always_inline)) void take_chain(
 		vq_chain_put(vq, c);
 		return;
 	}
-	c->held = held;
-	c->finished = !held;
+	c->phase = held ? CHAIN_HELD : CHAIN_FINISHED;
 	vq->inuse++;
 	vq_mark_in_flight(vq, c);
 	if (vq->in_order)
@@ -294,6 +279,7 @@ static void put_chains(struct vq *vq, struct chain *c, struct chain *more)
 	while (unlikely(more)) {
 		c = more;
 		more = c->order_next;
+		c->order_next = NULL;
 		vq_chain_put(vq, c);
 	}
 }
@@ -329,8 +315,8 @@ static int serve_one(struct vq *vq)
 	vq->serving = c;
 	verdict = vq->dev->cls->serve(vq->dev, vq, c);
 	vq->serving = NULL;
-	more = vq_look_back(vq);
-	if (vq->broken && (verdict != SERVE_HELD || c->done_early)) {
+	more = likely(!vq->more.looking) ? NULL : vq_look_back(vq);
+	if (vq->broken && (verdict != SERVE_HELD || c->phase == CHAIN_DONE_EARLY)) {
 		put_chains(vq, c, more);
 		return -EPROTO;
 	}
@@ -491,14 +477,13 @@ void vq_on_flush_work(struct loop_work *work)
 void vq_complete(struct vq *vq, struct chain *c)
 {
 	if (vq->serving == c) {
-		c->done_early = true;
+		c->phase = CHAIN_DONE_EARLY;
 		return;
 	}
-	assert(c->held && vq->inuse);
+	assert(c->phase == CHAIN_HELD && vq->inuse);
 	if (!vq->flush_work.queued)
 		vq->batch_ns = vq->clock_ns = now_ns();
-	c->held = false;
-	c->finished = true;
+	c->phase = CHAIN_FINISHED;
 	if (vq->in_order)
 		finish_in_order(vq);
 	else

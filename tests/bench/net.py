@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """(g) Packets of a network card: DPDK's virtio-user is the driver of ours and of DPDK's net_vhost.
-Each packet is copied out of the guest's memory, or into it, on both sides."""
+Each packet is copied out of the guest's memory, or into it, on both sides, and both offer IN_ORDER,
+on which the driver's own paths depend."""
 import os
 
 import peers
@@ -22,7 +23,7 @@ def ours(folder, received, size, ring):
         ["taskset", "-c", core, peers.RINGSIDE, "serve", "--object",
          f"iothread,id=io0,poll-max-ns={POLL_NS}", "--device",
          f"virtio-net,id=n,netdev=null,source={size if received else 0},iothread=io0,"
-         f"packed={'on' if ring == 'packed' else 'off'},listen={sock}"], sock,
+         f"in_order=on,packed={'on' if ring == 'packed' else 'off'},listen={sock}"], sock,
         env={"XDG_RUNTIME_DIR": str(folder)}), sock
 
 

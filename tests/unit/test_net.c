@@ -431,23 +431,50 @@ static void test_bad_peer(void **state)
 	rig_stop(&r);
 }
 
+/* A frame of the source in buffers of @size: merged where it takes several. */
+static void check_source(struct rig *r, uint8_t **bufs, uint32_t size)
+{
+	static const uint8_t type[2] = { 0x88, 0xb5 };
+	uint8_t got[HEADER + 60];
+	uint32_t at = 0, n = 0, len;
+
+	for (; at < sizeof(got); at += len, n++) {
+		len = MIN(size, (uint32_t)sizeof(got) - at);
+		memcpy(got + at, bufs[n], len);
+		assert_int_equal(bufs[n][len], UNTOUCHED);
+	}
+	check_header(got, n);
+	assert_memory_equal(got + HEADER, card, 6);
+	assert_memory_equal(got + HEADER + 12, type, 2);
+	assert_int_equal(rig_used_len(r, 0, 0), MIN(size, (uint32_t)sizeof(got)));
+}
+
 /* A source without end serves a batch at a time, and whatever is offered. */
 static void test_source(void **state)
 {
-	unsigned int i, round;
+	static const uint32_t sizes[] = { HEADER + 60, HEADER + 61, 100, HEADER + 59, 40, 20 };
+	unsigned int i, round, each;
+	uint8_t *bufs[RIG_RING];
 	struct rig r;
+	size_t k;
 
 	(void)state;
-	rig_start(&r, "null", ",\"source\":60", RIG_FEATURES);
-	for (round = 0; round < 4; round++) {
-		for (i = 0; i < RIG_RING; i++)
-			rig_buffer(&r, i, 100);
-		rig_kick(&r, 0);
-		assert_int_equal(rig_used_idx(&r, 0), (round + 1) * RIG_RING);
+	for (k = 0; k < ARRAY_SIZE(sizes); k++) {
+		each = (unsigned int)(HEADER + 60 + sizes[k] - 1) / sizes[k];
+		rig_start(&r, "null", CARD ",\"source\":60", RIG_FEATURES);
+		for (round = 0; round < 4; round++) {
+			unsigned int n = RIG_RING / each;
+
+			for (i = 0; i < n * each; i++)
+				bufs[i] = rig_buffer(&r, round * n * each + i, sizes[k]);
+			rig_kick(&r, 0);
+			assert_int_equal(rig_used_idx(&r, 0), (round + 1) * n * each);
+			for (i = 0; i < n; i++)
+				check_source(&r, bufs + i * each, sizes[k]);
+			assert_int_equal(net_get(&r.net->rx[0].stats.bytes), (round + 1) * n * 60);
+		}
+		rig_stop(&r);
 	}
-	assert_int_equal(rig_used_len(&r, 0, 0), HEADER + 60);
-	assert_int_equal(net_get(&r.net->rx[0].stats.bytes), 4 * RIG_RING * 60);
-	rig_stop(&r);
 }
 
 int main(void)
