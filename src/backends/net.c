@@ -85,6 +85,11 @@ void net_set_offloads(struct net *net, unsigned int offloads)
 
 /* --- life --- */
 
+unsigned int net_max_pairs(enum net_kind kind)
+{
+	return all_ops[kind] ? all_ops[kind]->max_pairs : 1;
+}
+
 int net_open(const struct net_config *config, struct loop *main_loop, net_link_fn *fn, void *opaque,
 	struct net **ret, struct err *err)
 {

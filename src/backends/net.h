@@ -95,6 +95,8 @@ int net_open(const struct net_config *config, struct loop *main_loop, net_link_f
 /* All channels are closed. NULL is fine. Main loop. */
 void net_free(struct net *net);
 bool net_link_up(const struct net *net);
+/* What net_open() takes. */
+unsigned int net_max_pairs(enum net_kind kind);
 /* "null", "tap", "user", "stream", "dgram"; NULL at the end. By enum net_kind. */
 extern const char *const net_kinds[];
 

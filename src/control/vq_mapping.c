@@ -102,6 +102,11 @@ int vq_mapping_apply(struct vq_mapping *map, struct control *ctl, struct vdev *d
 
 	if (!map->list.num)
 		return 0;
+	if (map->list.num > 1 && dev->needs_one_loop)
+		return err_set(err, -EINVAL,
+			"%s: %s needs all queues on one loop, and iothread-vq-mapping spreads them "
+			"over %zu",
+			vdev_label(dev), dev->needs_one_loop, map->list.num);
 	who = xcalloc(num, sizeof(*who));
 	for (size_t i = 0; !r && i < map->list.num; i++) {
 		r = take_item(map, ctl, i, err);

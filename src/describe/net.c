@@ -232,6 +232,11 @@ static const struct wire_value commands[] = {
 
 static void control(const struct describe_in *in, struct describe_fields *ret)
 {
+	static const struct wire_field rss[] = {
+		WIRE_HEX("hash-types", 2, 4),
+		WIRE("table-mask", 6, 2),
+		WIRE("unclassified-pair", 8, 2),
+	};
 	uint64_t class, command, arg;
 	const char *name;
 
@@ -255,6 +260,7 @@ static void control(const struct describe_in *in, struct describe_fields *ret)
 		if (wire_get(in, 2, 2, &arg))
 			wire_add(ret, "queue-pairs", arg, NULL);
 		break;
+	case 0x401: WIRE_DECODE(in, rss, ret); break;
 	case 0x500:
 		if (wire_get(in, 2, 8, &arg))
 			wire_add(ret, "offloads", arg, NULL);

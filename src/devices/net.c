@@ -39,9 +39,7 @@ enum role { RECEIVE, TRANSMIT, CONTROL, UNUSED };
 
 static enum role role_of(const struct vnet *n, const struct vq *vq)
 {
-	unsigned int control = net_has(n, VIRTIO_NET_F_MQ) ? 2 * n->num_pairs : 2;
-
-	if (net_has(n, VIRTIO_NET_F_CTRL_VQ) && vq->index == control)
+	if (net_has(n, VIRTIO_NET_F_CTRL_VQ) && vq->index == net_ctrl_index(n))
 		return CONTROL;
 	if (vq->index >= 2 * n->num_pairs)
 		return UNUSED;
@@ -68,6 +66,7 @@ void net_forget_commands(struct vnet *n)
 	for (i = 0; i < ARRAY_SIZE(n->vlans); i++)
 		atomic_store(&n->vlans[i], 0);
 	atomic_store(&n->pairs_in_use, 1);
+	net_rss_spread(&n->steer.rss, 1);
 	atomic_store(&n->guest_offloads, UINT64_MAX);
 	atomic_store(&n->announce, false);
 }
@@ -152,11 +151,18 @@ static int check_owner(struct vnet *n, const char *option, enum net_kind kind, s
 		vdev_label(&n->dev), option, net_kinds[kind], net_kinds[n->netdev]);
 }
 
+/* Where packets are steered by us the network need not tell pairs apart. */
+static unsigned int pairs_of_net(const struct vnet *n)
+{
+	return n->scales ? MIN(n->num_pairs, net_max_pairs((enum net_kind)n->netdev))
+			 : n->num_pairs;
+}
+
 static int open_net(struct vnet *n, struct err *err)
 {
 	struct net_config config = { .kind = (enum net_kind)n->netdev,
 		.id = vdev_label(&n->dev),
-		.num_pairs = n->num_pairs,
+		.num_pairs = pairs_of_net(n),
 		.source_bytes = n->source_bytes,
 		.ifname = n->ifname,
 		.path = n->path,
@@ -234,6 +240,7 @@ static void net_offer(struct vnet *n)
 	virtio_features_set(f, VIRTIO_NET_F_STATUS, true);
 	virtio_features_set(f, VIRTIO_NET_F_MRG_RXBUF, n->mergeable);
 	virtio_features_set(f, VIRTIO_NET_F_MQ, n->num_pairs > 1);
+	virtio_features_set(f, VIRTIO_NET_F_RSS, n->scales);
 	virtio_features_set(f, VIRTIO_NET_F_MTU, n->mtu > 0);
 	virtio_features_set(f, VIRTIO_NET_F_SPEED_DUPLEX, n->speed || n->duplex);
 	for (i = 0; i < ARRAY_SIZE(with_control); i++)
@@ -253,6 +260,9 @@ static int net_realize(struct vdev *dev, struct err *err)
 	if (n->num_pairs > 1 && !n->control)
 		return err_set(err, -EINVAL, "%s: queues=%u needs ctrl_vq=on", vdev_label(dev),
 			n->num_pairs);
+	if (n->scales && n->num_pairs < 2)
+		return err_set(
+			err, -EINVAL, "%s: rss=on needs queues= of 2 or more", vdev_label(dev));
 	r = parse_mac(n, err);
 	if (!r)
 		r = open_net(n, err);
@@ -266,6 +276,8 @@ static int net_realize(struct vdev *dev, struct err *err)
 		n->rx[i].sync_post.fn = net_ctrl_on_sync;
 	}
 	n->ctrl.done_post.fn = net_ctrl_on_done;
+	n->steer.work.fn = net_steer_on_work;
+	dev->needs_one_loop = n->scales ? "rss=on" : NULL;
 	net_forget_commands(n);
 	net_offer(n);
 	vdev_set_queues(dev, 2 * n->num_pairs + n->control, NET_QUEUE_SIZE);
@@ -297,6 +309,8 @@ static int net_queue_start(struct vdev *dev, struct vq *vq, struct err *err)
 
 	/* Features do not change while it runs. */
 	vq->opaque = (void *)(uintptr_t)role;
+	if (n->scales && vq->loop != dev->queues[0].loop)
+		return err_set(err, -EINVAL, "rss=on needs all queues on one loop");
 	switch (role) {
 	case RECEIVE: return net_rx_start(&n->rx[vq->index / 2], vq, err);
 	case TRANSMIT: return net_tx_start(&n->tx[vq->index / 2], vq, err);
@@ -350,6 +364,11 @@ static void net_get_config(struct vdev *dev, void *config)
 	c->speed = le32_make(n->speed ? n->speed : NET_SPEED_UNKNOWN);
 	/* The choices' order: unknown, half, full. */
 	c->duplex = n->duplex ? (uint8_t)(n->duplex - 1) : NET_DUPLEX_UNKNOWN;
+	if (!n->scales)
+		return;
+	c->rss_max_key_size = NET_RSS_KEY_MAX;
+	c->rss_max_indirection_table_length = le16_make(NET_RSS_TABLE_MAX);
+	c->supported_hash_types = le32_make(NET_RSS_TYPES);
 }
 
 /* Only an old driver writes here: its address, where it has no command for that. */
@@ -393,7 +412,9 @@ static const struct option_spec net_options[] = {
 	{ "mac", OPTION_STRING, offsetof(struct vnet, mac_text), NULL, 0, 0, NULL,
 		"its address; 52:54:00:12:34:56 and following if not given" },
 	{ "queues", OPTION_U32, offsetof(struct vnet, num_pairs), "1", 1, NET_PAIRS_MAX, NULL,
-		"pairs of queues; more than one with tap and null" },
+		"pairs of queues; more than one with tap, null and rss=on" },
+	{ "rss", OPTION_BOOL, offsetof(struct vnet, scales), "off", 0, 0, NULL,
+		"offer receive-side scaling: packets go to the queue that the driver says" },
 	{ "host_mtu", OPTION_U32, offsetof(struct vnet, mtu), "0", 0, 65535, NULL,
 		"largest packet behind its Ethernet header, told to the driver; 0: nothing is" },
 	{ "speed", OPTION_U32, offsetof(struct vnet, speed), "0", 0, INT32_MAX, NULL,

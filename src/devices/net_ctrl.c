@@ -6,7 +6,8 @@
  *
  * Answered with VIRTIO_NET_ERR, and nothing changed: unknown commands and those of features that
  * were not negotiated, data that is shorter or longer than the command's, a VLAN of 4096 or above,
- * no pairs of queues or more than there are, offloads that were not negotiated.
+ * no pairs of queues or more than there are, offloads that were not negotiated, parameters of RSS
+ * that make no sense (net_rss.h).
  */
 #include <string.h>
 
@@ -200,6 +201,8 @@ static enum result mq_pairs(struct vnet *n, struct chain *c, uint8_t command)
 	if (!pairs || pairs > n->num_pairs)
 		return ERR;
 	atomic_store(&n->pairs_in_use, pairs);
+	if (net_steers(n))
+		net_rss_spread(&n->steer.rss, pairs);
 	ctrl->waiting = c;
 	atomic_store(&ctrl->num_pending, n->num_pairs + 1);
 	for (i = 0; i < n->num_pairs; i++) {
@@ -216,6 +219,13 @@ static enum result mq_pairs(struct vnet *n, struct chain *c, uint8_t command)
 		return LATER;
 	ctrl->waiting = NULL;
 	return OK;
+}
+
+/* The receive queues are on this loop too. */
+static enum result rss_config(struct vnet *n, struct chain *c, uint8_t command)
+{
+	(void)command;
+	return net_steers(n) && net_steer_configure(n, c) ? OK : ERR;
 }
 
 static const struct {
@@ -235,6 +245,7 @@ static const struct {
 	{ 2, 1, VIRTIO_NET_F_CTRL_VLAN, vlan },
 	{ 3, 0, VIRTIO_NET_F_GUEST_ANNOUNCE, announce_ack },
 	{ 4, 0, VIRTIO_NET_F_MQ, mq_pairs },
+	{ 4, 1, VIRTIO_NET_F_RSS, rss_config },
 	{ 5, 0, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, offloads },
 	{ 8, 0, VIRTIO_NET_F_DEVICE_STATS, stats_query },
 	{ 8, 1, VIRTIO_NET_F_DEVICE_STATS, stats_get },

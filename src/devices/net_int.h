@@ -13,6 +13,8 @@
 #include "backends/net.h"
 #include "base/le.h"
 #include "devices/net.h"
+#include "devices/net_backlog.h"
+#include "devices/net_rss.h"
 #include "virtio/vq_copies.h"
 
 /* virtio 1.4, "Network Device", "Feature bits" */
@@ -40,6 +42,7 @@
 #define VIRTIO_NET_F_GUEST_USO4		 54
 #define VIRTIO_NET_F_GUEST_USO6		 55
 #define VIRTIO_NET_F_HOST_USO		 56
+#define VIRTIO_NET_F_RSS		 60
 #define VIRTIO_NET_F_SPEED_DUPLEX	 63
 
 /* virtio 1.4, "Network Device", "Device Operation" */
@@ -96,7 +99,9 @@ struct net_rx {
 	struct vnet *net;
 	unsigned int pair;
 	struct vq *vq; /* NULL while stopped */
-	struct net_chan *chan; /* NULL while stopped, or while the pair is not used */
+	/* NULL while stopped, while the pair is not used, and where packets are steered. */
+	struct net_chan *chan;
+	struct net_backlog backlog; /* of what was steered to it; else without bytes */
 	struct chain **chains; /* of one packet; as many as the ring has */
 	uint32_t header_bytes;
 	bool merges;
@@ -122,18 +127,30 @@ struct net_ctrl {
 	net_count commands, ok;
 };
 
+/* With VIRTIO_NET_F_RSS: how what comes in is spread. Of the one loop of all receive queues. */
+struct net_steer {
+	struct loop *loop;
+	struct net_chan *chan; /* NULL while none of them runs */
+	unsigned int num_running;
+	struct loop_work work;
+	struct net_rss rss;
+};
+
 struct vnet {
 	struct vdev dev;
 	/* Options. */
 	int netdev, duplex;
 	char *ifname, *path, *local, *remote, *hostfwd, *mac_text;
-	bool server, restricted, mergeable, control, offloads;
+	bool server, restricted, mergeable, control, offloads, scales;
 	uint32_t num_pairs, mtu, source_bytes, speed;
 
 	struct net *net;
 	struct net_rx *rx;
 	struct net_tx *tx;
 	struct net_ctrl ctrl;
+	struct net_steer steer;
+	struct net_chan *shared_out; /* of num_out transmit queues; their loop's */
+	unsigned int num_out;
 	uint64_t first_mac;
 	struct log_limit limit;
 
@@ -156,6 +173,18 @@ static inline struct vnet *vnet_of(struct vdev *dev)
 static inline bool net_has(const struct vnet *n, unsigned int bit)
 {
 	return virtio_features_has(&n->dev.driver_features, bit);
+}
+
+/* Packets are steered by the driver's word; some drivers ack what was never offered. */
+static inline bool net_steers(const struct vnet *n)
+{
+	return n->scales && net_has(n, VIRTIO_NET_F_RSS);
+}
+
+/* The control queue's place, as far as the driver knows of pairs. */
+static inline unsigned int net_ctrl_index(const struct vnet *n)
+{
+	return net_has(n, VIRTIO_NET_F_MQ) || net_steers(n) ? 2 * n->num_pairs : 2;
 }
 
 static inline bool net_is_pulled(const struct vnet *n)
@@ -193,6 +222,26 @@ int net_rx_sync(struct net_rx *rx, struct err *err);
 enum serve_verdict net_serve_rx(struct net_rx *rx, struct vq *vq, struct chain *c);
 /* Any loop: tells the back end what may be left to do to packets that come in. */
 void net_tell_offloads(struct vnet *n);
+
+/* The filter: does the driver want it? Counts what is dropped. */
+bool net_wants(struct net_rx *rx, const struct net_packet *p);
+
+/* net_steer.c: on the loop of the receive queues, with VIRTIO_NET_F_RSS. */
+int net_steer_start(struct net_rx *rx, struct err *err);
+void net_steer_stop(struct net_rx *rx);
+void net_steer_on_work(struct loop_work *work);
+/* The command's data; false: it is refused, and nothing has changed. */
+bool net_steer_configure(struct vnet *n, struct chain *c);
+/*
+ * Has the network one way out, and one in, for all pairs? Then a transmit queue takes its share of
+ * that, on the loop of all transmit queues; tx->chan.
+ */
+static inline bool net_shares_out(const struct vnet *n)
+{
+	return n->net->num_pairs < n->num_pairs;
+}
+int net_share_out(struct net_tx *tx, struct err *err);
+void net_unshare_out(struct net_tx *tx);
 
 /* net_tx.c: on the loop of the transmit queue. */
 int net_tx_start(struct net_tx *tx, struct vq *vq, struct err *err);

@@ -127,6 +127,11 @@ static inline bool is_wanted(struct net_rx *rx, const struct net_packet *p)
 	return passes_filter(n, mode, p);
 }
 
+bool net_wants(struct net_rx *rx, const struct net_packet *p)
+{
+	return is_wanted(rx, p);
+}
+
 /* --- delivery --- */
 
 static void count(struct net_rx *rx, const struct net_packet *p)
@@ -209,6 +214,33 @@ static inline int deliver(
 	return rx->merges ? merge(rx, vq, c, p) : -EMSGSIZE;
 }
 
+/* What was steered to this pair (net_steer.c). */
+static enum serve_verdict serve_steered(struct net_rx *rx, struct vq *vq, struct chain *c)
+{
+	struct net_packet p;
+	int r;
+
+	if (c->writable.bytes < rx->header_bytes)
+		return SERVE_DONE;
+	while (net_backlog_peek(&rx->backlog, &p)) {
+		r = deliver(rx, vq, c, &p);
+		if (!r || r == -EPROTO)
+			return SERVE_RETRY;
+		net_backlog_next(&rx->backlog);
+		if (r > 0) {
+			count(rx, &p);
+			return SERVE_DONE;
+		}
+		net_add(&rx->stats.drops, 1);
+		net_add(&rx->stats.overruns, 1);
+		if (r == -ENOBUFS) {
+			vq_resume(vq);
+			return SERVE_RETRY;
+		}
+	}
+	return SERVE_RETRY;
+}
+
 enum serve_verdict net_serve_rx(struct net_rx *rx, struct vq *vq, struct chain *c)
 {
 	unsigned int unwanted = 0;
@@ -216,7 +248,7 @@ enum serve_verdict net_serve_rx(struct net_rx *rx, struct vq *vq, struct chain *
 	int r;
 
 	if (!rx->chan)
-		return SERVE_RETRY;
+		return rx->backlog.num ? serve_steered(rx, vq, c) : SERVE_RETRY;
 	if (c->writable.bytes < rx->header_bytes)
 		return SERVE_DONE;
 	while (net_peek(rx->chan, &p)) {
@@ -276,6 +308,9 @@ static bool is_in_use(const struct net_rx *rx)
 {
 	const struct vnet *n = rx->net;
 
+	/* Others have a part only where packets are steered. */
+	if (rx->pair >= n->net->num_pairs)
+		return false;
 	/* A front-end that keeps the control queue to itself starts the queues that are used. */
 	if (!net_has(n, VIRTIO_NET_F_CTRL_VQ))
 		return true;
@@ -284,7 +319,7 @@ static bool is_in_use(const struct net_rx *rx)
 
 int net_rx_sync(struct net_rx *rx, struct err *err)
 {
-	bool want = rx->vq && is_in_use(rx);
+	bool want = rx->vq && !rx->backlog.bytes && is_in_use(rx);
 
 	if (!want) {
 		net_chan_close(rx->chan);
@@ -304,15 +339,20 @@ int net_rx_start(struct net_rx *rx, struct vq *vq, struct err *err)
 	rx->header_bytes = net_header_bytes(rx->net);
 	rx->merges = net_has(rx->net, VIRTIO_NET_F_MRG_RXBUF);
 	rx->chains = xnew_n(struct chain *, vq->num);
-	vq->copies = rx->net->net->stays ? &rx->copies : NULL;
+	/* A backlog's packets make room for others. */
+	vq->copies = rx->net->net->stays && !net_steers(rx->net) ? &rx->copies : NULL;
 	net_tell_offloads(rx->net);
+	if (net_steers(rx->net))
+		return net_steer_start(rx, err);
 	return net_rx_sync(rx, err);
 }
 
 void net_rx_stop(struct net_rx *rx)
 {
-	rx->vq->copies = NULL;
+	if (rx->vq)
+		rx->vq->copies = NULL;
 	rx->vq = NULL;
+	net_steer_stop(rx);
 	net_rx_sync(rx, NULL);
 	free(rx->chains);
 	rx->chains = NULL;

@@ -119,9 +119,7 @@ static bool put_kind(struct vnet *n, struct chain *c, enum kind kind, unsigned i
 
 static uint64_t kinds_of(const struct vnet *n, unsigned int queue)
 {
-	unsigned int control = net_has(n, VIRTIO_NET_F_MQ) ? 2 * n->num_pairs : 2;
-
-	if (queue == control)
+	if (queue == net_ctrl_index(n))
 		return CVQ_KINDS;
 	if (queue >= 2 * n->num_pairs)
 		return 0;

@@ -139,13 +139,18 @@ int net_tx_start(struct net_tx *tx, struct vq *vq, struct err *err)
 {
 	tx->vq = vq;
 	tx->header_bytes = net_header_bytes(tx->net);
+	if (net_shares_out(tx->net))
+		return net_share_out(tx, err);
 	return net_chan_open(
 		tx->net->net, vq->index / 2, NET_OUT, vq->loop, on_ready, tx, &tx->chan, err);
 }
 
 void net_tx_stop(struct net_tx *tx)
 {
-	net_chan_close(tx->chan);
+	if (net_shares_out(tx->net))
+		net_unshare_out(tx);
+	else
+		net_chan_close(tx->chan);
 	tx->chan = NULL;
 	tx->vq = NULL;
 }

@@ -167,6 +167,7 @@ struct vdev {
 	 * 0: queues.
 	 */
 	unsigned int num_queue_groups;
+	const char *needs_one_loop; /* the option that wants its queues on one loop; NULL: none */
 	const char *bus_name; /* of the bus that its parts are plugged into; NULL: none */
 	struct vq *queues;
 

@@ -11,20 +11,23 @@
 
 #include "devices/net_int.h"
 
-enum { RX, TX, CTRL };
+enum { RX, TX };
 
 /* Each queue has its heads, used in turns; buffers of the receive queue lie behind each other. */
-#define HEADS	 DEVICE_RING
-#define RX_AT	 (GUEST_SPLIT + 0x8000u)
-#define RX_EACH	 0x400u
-#define CTRL_AT	 0x18000u
-#define REPLY_AT 0x19000u
+#define HEADS	DEVICE_RING
+#define RX_AT	(GUEST_SPLIT + 0x8000u)
+#define RX_EACH 0x400u
+/* Where the fourth queue's ring would be, which nobody uses. */
+#define CTRL_AT	 0x14000u
+#define REPLY_AT 0x15000u
 
 struct run {
 	struct guest g;
 	struct bytes *in;
 	int peer;
 	uint64_t features;
+	bool scales; /* two pairs and RSS */
+	unsigned int ctrl; /* its queue */
 	uint32_t left; /* of a packet that the peer reads */
 };
 
@@ -35,10 +38,12 @@ static void queue(struct run *r, unsigned int i)
 
 static void start(struct run *r)
 {
-	memset(r->g.ram, 0, 0x1000 + 3 * 0x6000);
+	memset(r->g.ram, 0, 0x1000 + (r->ctrl + 1) * 0x6000);
 	queue(r, RX);
 	queue(r, TX);
-	queue(r, CTRL);
+	if (r->scales)
+		queue(r, 2);
+	queue(r, r->ctrl);
 	guest_run(&r->g, r->features);
 }
 
@@ -97,20 +102,42 @@ static void op_transmit(struct run *r)
 		FUZZ_CHECK(device_used_len(&r->g, TX) == 0);
 }
 
+/* Parameters of RSS that are nearly right: up to four entries, most of them of pairs that there
+ * are.
+ */
+static uint32_t shape_rss(uint8_t *command, uint32_t len)
+{
+	uint32_t num = 1u << (command[6] & 3), i;
+
+	if (len < 60)
+		return len;
+	command[1] = 1;
+	command[2] &= 0x3f;
+	command[6] = (uint8_t)(num - 1);
+	memset(command + 3, 0, 3);
+	command[7] = 0;
+	for (i = 8; i < 12 + 2 * num; i++)
+		command[i] = i % 2 ? command[i] & command[i - 1] & 1 : command[i] & 1;
+	command[12 + 2 * num] &= 63;
+	return 2 + 8 + 2 * num + 3 + command[12 + 2 * num];
+}
+
 static void op_command(struct run *r)
 {
 	uint32_t len = take8(r->in) % 64, room = take8(r->in) % 200;
-	uint64_t table = GUEST_RING(CTRL);
+	uint64_t table = GUEST_RING(r->ctrl);
 
 	take_bytes(r->in, r->g.ram + CTRL_AT, len);
 	/* Mostly classes that there are. */
 	r->g.ram[CTRL_AT] %= 10;
+	if (r->scales && r->g.ram[CTRL_AT] == 4)
+		len = shape_rss(r->g.ram + CTRL_AT, len);
 	memset(r->g.ram + REPLY_AT, DEVICE_MARK, room + 33);
 	guest_desc(&r->g, table, CTRL_AT, len, VRING_DESC_F_NEXT, 1);
 	guest_desc(&r->g, table + 16, REPLY_AT, room + 1, VRING_DESC_F_WRITE, 0);
-	guest_offer(&r->g, CTRL, 0);
+	guest_offer(&r->g, r->ctrl, 0);
 	guest_kick(&r->g);
-	FUZZ_CHECK(guest_used_idx(&r->g, CTRL) == r->g.avail_idx[CTRL]);
+	FUZZ_CHECK(guest_used_idx(&r->g, r->ctrl) == r->g.avail_idx[r->ctrl]);
 	FUZZ_CHECK(r->g.ram[REPLY_AT + room] <= 1);
 	FUZZ_CHECK(r->g.ram[REPLY_AT + room + 1] == DEVICE_MARK);
 }
@@ -128,7 +155,7 @@ static void op_peer_sends(struct run *r)
 	uint32_t len = take16(r->in) % 0x1000, wire = htonl(len);
 
 	memcpy(packet, &wire, 4);
-	take_bytes(r->in, packet + 4, MIN(len, 18u));
+	take_bytes(r->in, packet + 4, MIN(len, r->scales ? 64u : 18u));
 	send_all(r, packet, 4 + len);
 	guest_pump(&r->g);
 	check_buffers(r);
@@ -203,10 +230,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint64_t rings = 1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_IN_ORDER |
 			       1ull << VIRTIO_F_EVENT_IDX;
 	struct bytes in = { data, size };
-	struct run r = { .in = &in };
-	char options[64];
-	int pair[2];
 	uint8_t kind = take8(&in);
+	struct run r = { .in = &in, .scales = !(kind & 1) && kind & 8, .ctrl = 2 };
+	char options[96];
+	int pair[2];
 
 	/* The first bytes: with a peer or without, and which features. */
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
@@ -215,13 +242,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		snprintf(options, sizeof(options), "{\"netdev\":\"null\",\"source\":%u}",
 			kind & 2 ? 600 : 0);
 	else
-		snprintf(options, sizeof(options), "{\"netdev\":\"stream\",\"path\":\"fd=%d\"}",
-			pair[1]);
+		snprintf(options, sizeof(options), "{\"netdev\":\"stream\",\"path\":\"fd=%d\"%s}",
+			pair[1], r.scales ? ",\"queues\":2,\"rss\":true" : "");
 	guest_new(&r.g, &virtio_net_class, options);
 	close(pair[1]);
 	take_bytes(&in, &r.features, 4);
 	r.features = (r.features & ~rings & 0xffffffff) | 1ull << VIRTIO_NET_F_CTRL_VQ |
 		     (kind & 4 ? 1ull << VIRTIO_NET_F_DEVICE_STATS : 0);
+	if (r.scales) {
+		r.features |= 1ull << VIRTIO_NET_F_RSS;
+		r.ctrl = 4;
+	}
 	start(&r);
 	while (in.left) {
 		ops[take8(&in) % ARRAY_SIZE(ops)](&r);

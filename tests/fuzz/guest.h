@@ -37,7 +37,7 @@ struct guest {
 	struct gmem *mem;
 	uint8_t *ram;
 	int memfd, kick, call;
-	uint16_t avail_idx[3];
+	uint16_t avail_idx[5];
 	uint32_t num;
 	bool idle;
 };

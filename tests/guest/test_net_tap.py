@@ -55,8 +55,8 @@ def inside(tmp_path, monkeypatch):
 
 
 # Of two pairs this guest uses one: the other's queue must get nothing.
-@pytest.mark.parametrize("device", ["queues=1", "queues=2", "queues=1,offloads=off",
-                                    "queues=1,mrg_rxbuf=off,packed=on"])
+@pytest.mark.parametrize("device", ["queues=1", "queues=2", "queues=2,rss=on",
+                                    "queues=1,offloads=off", "queues=1,mrg_rxbuf=off,packed=on"])
 def test_transfers(inside, tmp_path, device):
     """Large transfers both ways, cut into segments by the kernel, by nobody, or not at all."""
     body = hashlib.shake_128(device.encode()).digest(8 * MIB)

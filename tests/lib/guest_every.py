@@ -25,15 +25,19 @@ MIB = 1 << 20
 GUEST = pathlib.Path(__file__).resolve().parent.parent / "guest"
 
 
-def vsock_tool(folder):
-    """The guest's program for vsock (tests/guest/vsock_tool.c), as an image of a disk."""
+def guest_tool(folder, source):
+    """A program for guests (tests/guest/SOURCE), linked statically, as an image of a disk."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if not compiler:
         pytest.skip("no C compiler")
     path = folder / "tool"
-    subprocess.run([compiler, "-O1", "-static", "-o", path, GUEST / "vsock_tool.c"], check=True)
+    subprocess.run([compiler, "-O1", "-static", "-o", path, GUEST / source], check=True)
     path.write_bytes(path.read_bytes() + bytes(-path.stat().st_size % 512))
     return path
+
+
+def vsock_tool(folder):
+    return guest_tool(folder, "vsock_tool.c")
 
 
 class Reader:

@@ -202,6 +202,22 @@ def test_bad_mapping(host, qmp, queues, mapping, sentence):
         qmp.command("object-add", **{"qom-type": "iothread", "id": name, **settings})
 
 
+def test_one_loop_alone(host, qmp):
+    """A card that steers packets itself has all its queues on one."""
+    card = {"driver": "virtio-net", "id": "bad", "netdev": "null", "queues": 2, "rss": True,
+            "listen": str(host.folder.path / "bad.sock")}
+    assert qmp.error("device_add", **card, **{MAPPING: [item("io0"), item("io1")]}) == \
+        ("GenericError", "bad: rss=on needs all queues on one loop, and iothread-vq-mapping "
+                         "spreads them over 2")
+    assert qmp.error("device_add", **{**card, "queues": 1}) == \
+        ("GenericError", "bad: rss=on needs queues= of 2 or more")
+    assert qmp.execute("device_add", {**card, "ctrl_vq": False})["error"]["desc"] == \
+        "bad: queues=2 needs ctrl_vq=on"
+    qmp.command("device_add", **card, **{MAPPING: [item("io1")]})
+    assert set(threads(qmp, "bad")) == {"io1"}
+    unplug(qmp, "bad")
+
+
 def test_not_both(host, qmp):
     for other in ("io1", "io9"):
         arguments = disk(host, "bad", [item("io9")], iothread=other)
