@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control queue: a class, a command, its data, and one byte at the very end for the answer. A
- * command is carried out when it is answered, by every queue: where receive queues are on other
- * loops, the answer waits until each of those has said so.
+ * The control queue: a class, a command, its data, and one byte at the very end for the answer;
+ * where a command has a result of its own, that stands behind the answer. A command is carried out
+ * when it is answered, by every queue: where receive queues are on other loops, the answer waits
+ * until each of those has said so.
  *
  * Answered with VIRTIO_NET_ERR, and nothing changed: unknown commands and those of features that
  * were not negotiated, data that is shorter or longer than the command's, a VLAN of 4096 or above,
@@ -253,13 +254,30 @@ static const struct {
 
 /* --- the queue --- */
 
-static enum result carry_out(struct vnet *n, struct chain *c)
+/* virtio 1.4, "Control Virtqueue": the ones that have a command-specific-result. */
+#define CLASS_WITH_RESULT 8
+
+/* Where the answer goes, cut off @c; false: it has no room for one. */
+static bool cut_answer(struct vnet *n, struct chain *c, bool first)
 {
-	uint8_t head[2];
+	const uint8_t none = VIRTIO_NET_ERR;
+	const struct iovec *iov = c->writable.iov;
+
+	n->ctrl.ack_first = first;
+	if (!first)
+		return chain_cut_tail(c, 1, &n->ctrl.ack, 1) > 0;
+	if (!c->writable.bytes)
+		return false;
+	while (!iov->iov_len)
+		iov++;
+	n->ctrl.ack = (struct iovec){ iov->iov_base, 1 };
+	return chain_put(c, &none, sizeof(none));
+}
+
+static enum result carry_out(struct vnet *n, struct chain *c, const uint8_t *head)
+{
 	size_t i;
 
-	if (!chain_take(c, head, sizeof(head)))
-		return ERR;
 	for (i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].class == head[0] && commands[i].command == head[1] &&
 			net_has(n, commands[i].feature))
@@ -276,7 +294,7 @@ static void answer(struct vnet *n, struct chain *c, bool ok)
 		net_add(&n->ctrl.ok, 1);
 	chain_fill(c, &n->ctrl.ack, 1, &ack, sizeof(ack));
 	/* It counts only where nothing between the start and it was left out. */
-	if (!c->writable.bytes)
+	if (!n->ctrl.ack_first && !c->writable.bytes)
 		c->written++;
 }
 
@@ -294,19 +312,23 @@ void net_ctrl_on_done(struct loop_post *post)
 
 enum serve_verdict net_serve_ctrl(struct vnet *n, struct vq *vq, struct chain *c)
 {
-	enum result result;
+	enum result result = ERR;
+	uint8_t head[2];
+	bool whole;
 
 	/* One after the other. */
 	if (n->ctrl.waiting)
 		return SERVE_RETRY;
-	if (chain_cut_tail(c, 1, &n->ctrl.ack, 1) < 0) {
+	whole = chain_take(c, head, sizeof(head));
+	if (!cut_answer(n, c, whole && head[0] == CLASS_WITH_RESULT)) {
 		log_limited(&n->limit, LOG_LEVEL_WARN,
 			"%s: queue %u: head %u has no byte to write an answer to; returned "
 			"unanswered",
 			vdev_label(&n->dev), vq->index, c->head);
 		return SERVE_DONE;
 	}
-	result = carry_out(n, c);
+	if (whole)
+		result = carry_out(n, c, head);
 	if (result == LATER)
 		return SERVE_HELD;
 	answer(n, c, result == OK);

@@ -122,6 +122,7 @@ struct net_ctrl {
 	struct vq *vq; /* NULL while stopped */
 	struct chain *waiting; /* for receive queues on other loops; NULL: nothing */
 	struct iovec ack; /* of the command at hand */
+	bool ack_first; /* and it is the first byte that is written, not the last */
 	_Atomic unsigned int num_pending;
 	struct loop_post done_post;
 	net_count commands, ok;

@@ -138,7 +138,7 @@ static void op_command(struct run *r)
 	guest_offer(&r->g, r->ctrl, 0);
 	guest_kick(&r->g);
 	FUZZ_CHECK(guest_used_idx(&r->g, r->ctrl) == r->g.avail_idx[r->ctrl]);
-	FUZZ_CHECK(r->g.ram[REPLY_AT + room] <= 1);
+	FUZZ_CHECK(r->g.ram[REPLY_AT + (len > 1 && r->g.ram[CTRL_AT] == 8 ? 0 : room)] <= 1);
 	FUZZ_CHECK(r->g.ram[REPLY_AT + room + 1] == DEVICE_MARK);
 }
 

@@ -115,6 +115,7 @@ class Net:
     """A network card with one pair of queues and a control queue behind it, VERSION_1."""
 
     HEADER = 12
+    STATS = 8
 
     def __init__(self, front, *, buffers=16, size=2048, indirect=False):
         self.front, self.size, self.indirect = front, size, indirect
@@ -149,11 +150,13 @@ class Net:
         return frames
 
     def command(self, kind, number, data=b"", room=0):
-        """The answer, and what else was written."""
+        """The answer, and what else was written: before it, or behind it where it is a result."""
         memory = self.front.memory
         gpa, answer = memory.put(bytes([kind, number]) + data), memory.put(b"\xff" * (room + 1))
         self.front.request(2, [(gpa, 2 + len(data), False), (answer, room + 1, True)],
                            indirect=self.indirect)
+        if kind == self.STATS:
+            return memory.get_le(answer, 1), memory.read(answer + 1, room)
         return memory.get_le(answer + room, 1), memory.read(answer, room)
 
 

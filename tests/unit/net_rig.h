@@ -232,8 +232,11 @@ static inline unsigned int rig_ctrl(const struct rig *r)
 	return r->f.dev->num_queues - 1;
 }
 
-/* Sends a command of @len bytes, with @room writable ones before the answer's; the answer, or -1
- * where none was written. */
+/* Classes of commands. */
+enum { RX, MAC, VLAN, ANNOUNCE, MQ, OFFLOADS, STATS = 8 };
+
+/* Sends a command of @len bytes, with @room writable ones before the answer's (behind it with class
+ * STATS); the answer, or -1 where none was written. */
 static inline int rig_command(struct rig *r, const void *bytes, uint32_t len, uint32_t room)
 {
 	unsigned int q = rig_ctrl(r);
@@ -250,14 +253,13 @@ static inline int rig_command(struct rig *r, const void *bytes, uint32_t len, ui
 	assert_int_equal(reply[room + 1], UNTOUCHED);
 	/* What was written without a gap. */
 	assert_in_range(rig_used_len(r, q, before), !room && reply[0] != UNTOUCHED, room + 1);
+	if (len > 1 && *(const uint8_t *)bytes == STATS)
+		room = 0;
 	return reply[room] == UNTOUCHED ? -1 : reply[room];
 }
 
 #define RIG_OK	0
 #define RIG_ERR 1
-
-/* Classes of commands. */
-enum { RX, MAC, VLAN, ANNOUNCE, MQ, OFFLOADS, STATS = 8 };
 
 static inline void rig_must(
 	struct rig *r, uint8_t class, uint8_t cmd, const void *data, uint32_t len)

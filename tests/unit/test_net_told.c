@@ -50,7 +50,8 @@ static void test_stats(void **state)
 
 	(void)state;
 	rig_start(&r, "stream", CARD, RIG_FEATURES);
-	reply = ram(&r.f, REPLY_AT);
+	/* Behind the answer. */
+	reply = (uint8_t *)ram(&r.f, REPLY_AT) + 1;
 	assert_true(rig_passes(&r, card, -1));
 	rig_transmit(&r, 3, NULL);
 	memset(ram(&r.f, TX_AT), 0, HEADER);
