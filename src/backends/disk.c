@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opens disks: finds out size and block sizes, locks, and chooses who does the I/O. Refuses what is
- * neither a regular file nor a block device, an empty image, and direct access where the file
- * system has none.
+ * Opens disks: finds out size and block sizes, locks, and chooses who does the I/O; changes their
+ * size. Refuses what is neither a regular file nor a block device, an empty image, direct access
+ * where the file system has none, and to resize what is read-only.
  */
 #include "backends/disk.h"
 
@@ -67,15 +67,16 @@ static uint64_t queue_limit(dev_t dev, const char *name)
 static int size_block_device(struct disk *disk, const struct stat *st, struct err *err)
 {
 	unsigned int physical = 0, min_io = 0, opt_io = 0;
+	uint64_t size = 0;
 	int logical = 0;
 
-	if (ioctl(disk->fd, BLKGETSIZE64, &disk->size_bytes) < 0 ||
-		ioctl(disk->fd, BLKSSZGET, &logical) < 0)
+	if (ioctl(disk->fd, BLKGETSIZE64, &size) < 0 || ioctl(disk->fd, BLKSSZGET, &logical) < 0)
 		return err_set(
 			err, -errno, "cannot get the size of block device '%s': %m", disk->name);
 	ioctl(disk->fd, BLKPBSZGET, &physical);
 	ioctl(disk->fd, BLKIOMIN, &min_io);
 	ioctl(disk->fd, BLKIOOPT, &opt_io);
+	disk->size_bytes = size;
 	disk->is_block_device = true;
 	disk->block_bytes = MAX((uint32_t)logical, (uint32_t)SECTOR_BYTES);
 	disk->physical_block_bytes = MAX(physical, disk->block_bytes);
@@ -282,5 +283,52 @@ int disk_open(const struct disk_config *config, struct disk **ret, struct err *e
 	if (r < 0)
 		return r;
 	*ret = take_ptr(disk);
+	return 0;
+}
+
+/* Whoever has it makes a block device larger; we only look. */
+static int check_block_device(struct disk *disk, uint64_t size_bytes, struct err *err)
+{
+	uint64_t now = 0;
+
+	if (ioctl(disk->fd, BLKGETSIZE64, &now) < 0)
+		return err_set(
+			err, -errno, "cannot get the size of block device '%s': %m", disk->name);
+	if (now != size_bytes)
+		return err_set(err, -ENOTSUP,
+			"block device '%s' has %llu bytes: its size is changed on the host "
+			"(lvextend, say), and then told here",
+			disk->name, (unsigned long long)now);
+	return 0;
+}
+
+int disk_check_resize(struct disk *disk, uint64_t size_bytes, struct err *err)
+{
+	if (disk->read_only)
+		return err_set(err, -EACCES, "disk '%s' is read-only", disk->name);
+	if (!size_bytes || size_bytes % disk->block_bytes || size_bytes > INT64_MAX)
+		return err_set(err, -EINVAL,
+			"disk '%s' cannot have %llu bytes: expected a multiple of %u, and not 0",
+			disk->name, (unsigned long long)size_bytes, disk->block_bytes);
+	return disk->is_block_device ? check_block_device(disk, size_bytes, err) : 0;
+}
+
+int disk_resize(struct disk *disk, uint64_t size_bytes, struct err *err)
+{
+	uint64_t before = disk->size_bytes;
+	int r = disk_check_resize(disk, size_bytes, err);
+
+	if (r < 0)
+		return r;
+	/* Whoever sees the larger size finds the file as large. */
+	if (size_bytes < before)
+		disk->size_bytes = size_bytes;
+	if (disk->kind == DISK_FILE && !disk->is_block_device &&
+		ftruncate(disk->fd, (off_t)size_bytes) < 0) {
+		disk->size_bytes = before;
+		return err_set(err, -errno, "cannot make disk image '%s' %llu bytes: %m",
+			disk->name, (unsigned long long)size_bytes);
+	}
+	disk->size_bytes = size_bytes;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #ifndef BACKENDS_DISK_H
 #define BACKENDS_DISK_H
 
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "base/err.h"
@@ -70,11 +71,14 @@ struct disk_config {
 		.kind = DISK_FILE, .locking = true, .writeback = true \
 	}
 
-/* All members are constant after disk_open() and may be read by any thread. */
+/*
+ * All members but the size are constant after disk_open(), and all may be read by any thread.
+ */
 struct disk {
 	enum disk_kind kind;
 	char *name; /* the spec it was opened by, or "null"; for messages */
-	uint64_t size_bytes; /* a multiple of block_bytes; a rest of the image is left out */
+	/* A multiple of block_bytes; a rest of the image is left out. disk_resize() changes it. */
+	_Atomic uint64_t size_bytes;
 	/* The unit that requests keep to best, and have to keep to with direct; 512 or more. */
 	uint32_t block_bytes;
 	uint32_t physical_block_bytes; /* smaller writes are read-modify-write somewhere below */
@@ -105,6 +109,16 @@ struct disk {
 int disk_open(const struct disk_config *config, struct disk **ret, struct err *err);
 /* All its channels are closed. NULL is fine. Main loop. */
 void disk_free(struct disk *disk);
+
+/*
+ * Another size, more than 0 and a multiple of block_bytes: an image grows by a hole, or is cut. A
+ * block device has to have that size already. Before it gets smaller, what reaches beyond the new
+ * end has come back, and no such thing is submitted any more: a write would make the image larger
+ * again. -errno with a sentence, and the size is what it was. Main loop.
+ */
+int disk_resize(struct disk *disk, uint64_t size_bytes, struct err *err);
+/* Whether that may be: 0, or the -errno with which it would be refused. */
+int disk_check_resize(struct disk *disk, uint64_t size_bytes, struct err *err);
 
 enum disk_op {
 	DISK_READ,

@@ -18,6 +18,7 @@
 
 #include "backends/disk.h"
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/le.h"
 
 #define BLK_QUEUE_SIZE 256
@@ -115,6 +116,9 @@ struct blk {
 	uint32_t block_bytes;
 	struct blk_queue *queues;
 	struct log_limit log;
+	struct media_change *resize; /* one that waits for idle queues */
+	struct vdev_wait resize_wait;
+	uint64_t resize_bytes;
 };
 
 static struct blk *blk_of(struct vdev *dev)
@@ -213,10 +217,8 @@ static void blk_unrealize(struct vdev *dev)
 /* The channel of another queue that the same loop serves, or NULL. */
 static struct disk_chan *find_chan(struct blk *blk, const struct vq *vq)
 {
-	unsigned int i;
-
 	/* Only this loop touches the blk_queue of the queues that it serves. */
-	for (i = 0; i < blk->dev.num_queues; i++)
+	for (unsigned int i = 0; i < blk->dev.num_queues; i++)
 		if (i != vq->index && blk->dev.queues[i].loop == vq->loop && blk->queues[i].chan)
 			return blk->queues[i].chan;
 	return NULL;
@@ -252,6 +254,60 @@ static void blk_queue_stop(struct vdev *dev, struct vq *vq)
 static void blk_reset(struct vdev *dev)
 {
 	atomic_store_explicit(&blk_of(dev)->writeback, true, memory_order_relaxed);
+}
+
+/* --- another size --- */
+
+static int set_size(struct blk *blk, uint64_t size_bytes, struct err *err)
+{
+	bool changes = size_bytes != blk->disk->size_bytes;
+	int r = disk_resize(blk->disk, size_bytes, err);
+
+	if (!r && changes) {
+		log_info("%s: has %llu bytes now", vdev_label(&blk->dev),
+			(unsigned long long)size_bytes);
+		vdev_config_changed(&blk->dev);
+	}
+	return r;
+}
+
+static void on_resize_idle(struct vdev_wait *wait)
+{
+	struct blk *blk = container_of(wait, struct blk, resize_wait);
+	struct media_change *change = take_ptr(blk->resize);
+	struct err err = { 0 };
+	int r = set_size(blk, blk->resize_bytes, &err);
+
+	vdev_release(&blk->dev);
+	change->done(change, r, &err);
+}
+
+int blk_resize(struct vdev *dev, uint64_t size_bytes, struct media_change *change, struct err *err)
+{
+	struct blk *blk = blk_of(dev);
+	int r;
+
+	if (blk->resize)
+		return err_set(err, -EBUSY, "%s is being changed", vdev_label(dev));
+	r = disk_check_resize(blk->disk, size_bytes, err);
+	if (!r && size_bytes % blk->block_bytes)
+		r = err_set(err, -EINVAL, "%s: %llu bytes are no multiple of %u, its block",
+			vdev_label(dev), (unsigned long long)size_bytes, blk->block_bytes);
+	if (r < 0)
+		return r;
+	if (size_bytes >= blk->disk->size_bytes) {
+		r = set_size(blk, size_bytes, err);
+		if (!r)
+			change->done(change, 0, NULL);
+		return r;
+	}
+	/* A write in flight would make the file as large as it was. */
+	blk->resize = change;
+	blk->resize_bytes = size_bytes;
+	blk->resize_wait = (struct vdev_wait){ .fn = on_resize_idle };
+	vdev_hold(dev);
+	vdev_when_idle(dev, &blk->resize_wait);
+	return 0;
 }
 
 /* --- configuration space --- */
@@ -475,7 +531,6 @@ static enum serve_verdict blk_serve(struct vdev *dev, struct vq *vq, struct chai
 	struct blk *blk = blk_of(dev);
 	struct blk_req *req = &blk->queues[vq->index].reqs[c->slot];
 	struct blk_header header;
-	size_t i;
 
 	if (chain_cut_tail(c, 1, &req->status, 1) < 0) {
 		log_limited(&blk->log, LOG_LEVEL_WARN,
@@ -488,7 +543,7 @@ static enum serve_verdict blk_serve(struct vdev *dev, struct vq *vq, struct chai
 	req->chain = c;
 	if (!chain_take(c, &header, sizeof(header)))
 		return finish(req, VIRTIO_BLK_S_IOERR, 0);
-	for (i = 0; i < ARRAY_SIZE(blk_types); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(blk_types); i++)
 		if (blk_types[i].type == le32_get(header.type))
 			return blk_types[i].serve(blk, req, le64_get(header.sector));
 	return finish(req, VIRTIO_BLK_S_UNSUPP, 0);
