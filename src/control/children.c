@@ -234,9 +234,15 @@ static void on_unplug_work(struct loop_work *work)
 {
 	struct control_child *child = container_of(work, struct control_child, unplug_work);
 
-	/* With its device it goes anyway. */
-	if (!child->parent->unplugging)
+	/* With its device it goes anyway, and after what changes it. */
+	if (!child->parent->unplugging && !child->num_changes)
 		child->cls->remove(child);
+}
+
+void control_child_changed(struct control_child *child)
+{
+	if (!--child->num_changes && child->unplugging)
+		loop_work_add(child->ctl->config.loop, &child->unplug_work);
 }
 
 void control_child_remove(struct control_child *child)

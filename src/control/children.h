@@ -38,6 +38,7 @@ struct control_child {
 	char *id; /* NULL where none was given */
 	struct qom_object *obj;
 	bool unplugging;
+	unsigned int num_changes; /* under way; it goes only after them */
 	struct loop_work unplug_work;
 	struct news news;
 	struct control_child *next;
@@ -60,6 +61,8 @@ int control_child_add(struct control *ctl, const struct child_class *cls, struct
 struct control_child *control_child_find(struct control *ctl, const struct qom_object *obj);
 /* It goes; DEVICE_DELETED tells. */
 void control_child_remove(struct control_child *child);
+/* One of num_changes is through; where it is to go, it does now. */
+void control_child_changed(struct control_child *child);
 /* For child_class.remove: it is out of its device, and is freed. */
 void control_child_gone(struct control_child *child);
 /* Their device is gone. */

@@ -15,6 +15,7 @@
 #include "control/input.h"
 #include "control/internal.h"
 #include "control/iothreads.h"
+#include "control/media.h"
 #include "control/network.h"
 #include "control/objects.h"
 #include "control/qom_commands.h"
@@ -142,9 +143,14 @@ const struct qapi_handlers control_handlers = {
 	.query_virtio_memory = control_cmd_query_virtio_memory,
 	.query_balloon = control_cmd_query_balloon,
 	.balloon_reclaim_free = control_cmd_balloon_reclaim_free,
+	.block_resize = control_cmd_block_resize,
+	.blockdev_change_medium = control_cmd_blockdev_change_medium,
+	.blockdev_close_tray = control_cmd_blockdev_close_tray,
+	.blockdev_open_tray = control_cmd_blockdev_open_tray,
 	.console_resize = control_cmd_console_resize,
 	.device_add = control_cmd_device_add,
 	.device_del = control_cmd_device_del,
+	.eject = control_cmd_eject,
 	.input_send_event = control_cmd_input_send_event,
 	.object_add = control_cmd_object_add,
 	.object_del = control_cmd_object_del,

@@ -197,3 +197,12 @@ void control_news_port(struct control_child *child, bool open)
 		send_news(child->ctl, &child->news, NEWS_PORT, 0,
 			qapi_event_vserport_change(child->id, open));
 }
+
+void control_news_tray(struct control_child *child, bool open)
+{
+	_cleanup_free_ char *path = qom_path(child->obj);
+
+	if (!child->unplugging && !child->ctl->quitting)
+		send_news(child->ctl, &child->news, NEWS_TRAY, 0,
+			qapi_event_device_tray_moved(child->id ? child->id : "", path, open));
+}

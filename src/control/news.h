@@ -20,7 +20,15 @@ struct control_device;
 #define NEWS_PERIOD_NS NSEC_PER_SEC
 
 /* Events of one kind take each other's place: what counts is how it is now. */
-enum news_kind { NEWS_BROKEN, NEWS_STATUS, NEWS_VHOST, NEWS_PROGRESS, NEWS_BALLOON, NEWS_PORT };
+enum news_kind {
+	NEWS_BROKEN,
+	NEWS_STATUS,
+	NEWS_VHOST,
+	NEWS_PROGRESS,
+	NEWS_BALLOON,
+	NEWS_PORT,
+	NEWS_TRAY
+};
 
 /* The last event of a kind. */
 struct news_slot {
@@ -49,6 +57,9 @@ void control_news_recovered(struct control_device *cdev, unsigned int queue,
 
 /* VSERPORT_CHANGE. */
 void control_news_port(struct control_child *child, bool open);
+
+/* DEVICE_TRAY_MOVED. */
+void control_news_tray(struct control_child *child, bool open);
 
 /* For control's timer. */
 void control_news_on_timer(struct loop_timer *timer);

@@ -60,7 +60,8 @@ static const struct option_spec disk_options[] = {
 static const struct option_spec cd_options[] = {
 	PLACE_OPTIONS,
 	{ "filename", OPTION_STRING, CONFIG(filename), NULL, 0, 0, NULL,
-		"image (a path or fd=N); it is opened for reading" },
+		"image (a path or fd=N); it is opened for reading; without one there is no "
+		"medium" },
 	TEXT_OPTIONS,
 	HOST_OPTIONS,
 	{ NULL },
@@ -99,6 +100,11 @@ static void on_removed(void *opaque)
 	control_child_gone(opaque);
 }
 
+static void on_tray_moved(void *opaque, bool open)
+{
+	control_news_tray(opaque, open);
+}
+
 static int add(struct control_child *child, enum scsi_kind kind, struct err *err)
 {
 	struct scsi_unit_config *config = child->options;
@@ -108,6 +114,7 @@ static int add(struct control_child *child, enum scsi_kind kind, struct err *err
 	config->kind = kind;
 	config->label = child->id ? child->id : child->cls->name;
 	config->removed = on_removed;
+	config->tray_moved = on_tray_moved;
 	config->opaque = child;
 	r = scsi_unit_add(child->parent->dev, config, &unit, err);
 	child->part = unit;

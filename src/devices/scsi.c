@@ -69,7 +69,13 @@ static int add_unit(struct scsi *scsi, enum scsi_kind kind, struct err *err)
 		.label = vdev_label(&scsi->dev),
 	};
 
-	return scsi_unit_add(&scsi->dev, &config, NULL, err);
+	return scsi_unit_add(
+		&scsi->dev, &config, kind == SCSI_CD ? &scsi->own_cd : &scsi->own_disk, err);
+}
+
+struct scsi_unit *scsi_own_unit(struct vdev *dev, enum scsi_kind kind)
+{
+	return kind == SCSI_CD ? scsi_of(dev)->own_cd : scsi_of(dev)->own_disk;
 }
 
 static int scsi_realize(struct vdev *dev, struct err *err)
@@ -82,6 +88,7 @@ static int scsi_realize(struct vdev *dev, struct err *err)
 	atomic_init(&scsi->cdb_size, SCSI_CDB_DEFAULT);
 	vdev_set_queues(dev, SCSI_QUEUE_FIRST + scsi->num_queues, SCSI_QUEUE_SIZE);
 	virtio_features_set(&dev->device_features, VIRTIO_SCSI_F_HOTPLUG, true);
+	virtio_features_set(&dev->device_features, VIRTIO_SCSI_F_CHANGE, true);
 	if (dev->id)
 		dev->bus_name = scsi->bus_name = xasprintf("%s.0", dev->id);
 	scsi->queues = xnew_n(struct scsi_queue, dev->num_queues);

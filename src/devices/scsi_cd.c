@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What only a CD-ROM is asked: one data track that begins at 0, a medium that is always there and
- * never changes. MMC-6.
+ * What only a CD-ROM is asked: one data track that begins at 0, what the drive can do, and whether
+ * the medium is another one. MMC-6.
  */
 #include "devices/scsi_int.h"
 
@@ -11,6 +11,9 @@
 #define PROFILE_CD  0x0008
 #define PROFILE_DVD 0x0010
 #define LEAD_OUT    0xaa
+
+#define FEATURE_REMOVABLE 0x0003
+
 /* What fits on no CD is a DVD: 80 minutes of 60 seconds of 75 frames. */
 #define CD_BLOCKS_MAX 360000
 
@@ -60,14 +63,17 @@ enum serve_verdict scsi_read_toc(struct scsi_req *req)
 	return scsi_reply(req, data, len, be16_read(req->cdb + 7));
 }
 
-/* The list of profiles and the core feature, from the one that was asked for on, or one alone. */
+/* The list of profiles and two features, from the one that was asked for on, or one alone. */
 enum serve_verdict scsi_get_configuration(struct scsi_req *req)
 {
-	uint16_t profile = req->unit->num_blocks > CD_BLOCKS_MAX ? PROFILE_DVD : PROFILE_CD;
+	bool is_dvd = req->unit->num_blocks > CD_BLOCKS_MAX;
+	uint16_t profile = is_dvd ? PROFILE_DVD : PROFILE_CD;
 	uint16_t first = be16_read(req->cdb + 2);
-	uint8_t how = req->cdb[1] & 0x03, data[8 + 12 + 12] = { 0 };
+	uint8_t how = req->cdb[1] & 0x03, data[8 + 12 + 12 + 8] = { 0 };
 	size_t len = 8;
 
+	if (!scsi_has_medium(req->unit))
+		profile = 0;
 	if (how == 3)
 		return scsi_fail(req, SCSI_BAD_CDB_FIELD);
 	if (first == 0) {
@@ -87,6 +93,13 @@ enum serve_verdict scsi_get_configuration(struct scsi_req *req)
 		data[len + 8] = 0x01; /* events are asked for */
 		len += 12;
 	}
+	if (first == FEATURE_REMOVABLE || (first < FEATURE_REMOVABLE && how != 2)) {
+		be16_write(data + len, FEATURE_REMOVABLE);
+		data[len + 2] = 0x0b; /* version 2, persistent and current */
+		data[len + 3] = 4;
+		data[len + 4] = 0x39; /* a tray that opens, closes, and can be locked */
+		len += 8;
+	}
 	be32_write(data, (uint32_t)(len - 4));
 	be16_write(data + 6, profile);
 	return scsi_reply(req, data, len, be16_read(req->cdb + 7));
@@ -94,9 +107,11 @@ enum serve_verdict scsi_get_configuration(struct scsi_req *req)
 
 #define EVENT_CLASS_MEDIA 4
 
-/* Nothing ever happens; the driver polls. */
+/* The driver polls; what happened is told once. */
 enum serve_verdict scsi_event_status(struct scsi_req *req)
 {
+	struct scsi_unit *unit = req->unit;
+	size_t asked = be16_read(req->cdb + 7);
 	uint8_t data[8] = { 0 };
 	size_t len = 4;
 
@@ -106,9 +121,14 @@ enum serve_verdict scsi_event_status(struct scsi_req *req)
 	data[2] = 0x80; /* none of them was asked for */
 	if (req->cdb[4] & 1 << EVENT_CLASS_MEDIA) {
 		data[2] = EVENT_CLASS_MEDIA;
-		data[5] = 0x02; /* the medium is there, the tray is closed */
+		data[4] = (uint8_t)(asked < sizeof(data) || asked > req->in_bytes
+					    ? atomic_load(&unit->media_event)
+					    : atomic_exchange(
+						      &unit->media_event, SCSI_MEDIA_NO_CHANGE));
+		data[5] = atomic_load(&unit->tray_open) ? 0x01 : 0;
+		data[5] |= scsi_has_medium(unit) ? 0x02 : 0;
 		len = 8;
 	}
 	be16_write(data, (uint16_t)(len - 2));
-	return scsi_reply(req, data, len, be16_read(req->cdb + 7));
+	return scsi_reply(req, data, len, asked);
 }

@@ -15,8 +15,8 @@ enum {
 	ANY_UNIT = 1 << 0,
 	/* A unit attention stays where it is, and the command is served. */
 	NO_ATTENTION = 1 << 1,
-	/* Not while the unit is stopped. */
-	STARTED = 1 << 2,
+	/* Not while the unit is stopped, or without a medium. */
+	READY = 1 << 2,
 };
 
 #define BOTH (SCSI_DISK | SCSI_CD)
@@ -35,9 +35,9 @@ static enum serve_verdict request_sense(struct scsi_req *req)
 	if (req->cdb[4] > req->in_bytes)
 		return scsi_respond(req, VIRTIO_SCSI_S_OVERRUN);
 	if (req->unit)
-		sense = atomic_exchange(&req->unit->attention, 0);
-	if (req->unit && !sense && atomic_load(&req->unit->stopped))
-		sense = SCSI_STOPPED;
+		sense = scsi_attention_take(req->unit);
+	if (req->unit && !sense)
+		sense = scsi_not_ready(req->unit);
 	if (descriptors) {
 		data[0] = 0x72;
 		data[1] = (uint8_t)(sense >> 16);
@@ -49,23 +49,6 @@ static enum serve_verdict request_sense(struct scsi_req *req)
 	data[7] = sizeof(data) - 8;
 	be16_write(data + 12, (uint16_t)sense);
 	return scsi_reply(req, data, sizeof(data), req->cdb[4]);
-}
-
-/* START, LOEJ, and power conditions, of which there are none; nothing is ejected. */
-static enum serve_verdict start_stop_unit(struct scsi_req *req)
-{
-	bool start = req->cdb[4] & 1, eject = req->cdb[4] & 2;
-
-	if (req->cdb[4] >> 4 || eject)
-		return scsi_fail(req, SCSI_BAD_CDB_FIELD);
-	atomic_store(&req->unit->stopped, !start);
-	return start ? scsi_good(req) : scsi_flush(req);
-}
-
-/* The medium stays in any case. */
-static enum serve_verdict prevent_removal(struct scsi_req *req)
-{
-	return scsi_good(req);
 }
 
 static enum serve_verdict read_capacity10(struct scsi_req *req)
@@ -113,32 +96,32 @@ static const struct command {
 	uint8_t flags;
 	enum serve_verdict (*serve)(struct scsi_req *req);
 } commands[] = {
-	{ 0x00, BOTH, STARTED, test_unit_ready },
+	{ 0x00, BOTH, READY, test_unit_ready },
 	{ 0x03, BOTH, ANY_UNIT | NO_ATTENTION, request_sense },
-	{ 0x08, SCSI_DISK, STARTED, scsi_read },
-	{ 0x0a, SCSI_DISK, STARTED, scsi_write },
+	{ 0x08, SCSI_DISK, READY, scsi_read },
+	{ 0x0a, SCSI_DISK, READY, scsi_write },
 	{ 0x12, BOTH, ANY_UNIT | NO_ATTENTION, scsi_inquiry },
 	{ 0x1a, BOTH, 0, scsi_mode_sense },
-	{ 0x1b, BOTH, 0, start_stop_unit },
-	{ 0x1e, BOTH, 0, prevent_removal },
-	{ 0x25, BOTH, STARTED, read_capacity10 },
-	{ 0x28, BOTH, STARTED, scsi_read },
-	{ 0x2a, SCSI_DISK, STARTED, scsi_write },
-	{ 0x35, SCSI_DISK, STARTED, scsi_synchronize_cache },
-	{ 0x41, SCSI_DISK, STARTED, scsi_write_same },
-	{ 0x42, SCSI_DISK, STARTED, scsi_unmap },
-	{ 0x43, SCSI_CD, STARTED, scsi_read_toc },
+	{ 0x1b, BOTH, 0, scsi_start_stop },
+	{ 0x1e, BOTH, 0, scsi_prevent_removal },
+	{ 0x25, BOTH, READY, read_capacity10 },
+	{ 0x28, BOTH, READY, scsi_read },
+	{ 0x2a, SCSI_DISK, READY, scsi_write },
+	{ 0x35, SCSI_DISK, READY, scsi_synchronize_cache },
+	{ 0x41, SCSI_DISK, READY, scsi_write_same },
+	{ 0x42, SCSI_DISK, READY, scsi_unmap },
+	{ 0x43, SCSI_CD, READY, scsi_read_toc },
 	{ 0x46, SCSI_CD, NO_ATTENTION, scsi_get_configuration },
 	{ 0x4a, SCSI_CD, NO_ATTENTION, scsi_event_status },
 	{ 0x5a, BOTH, 0, scsi_mode_sense },
-	{ 0x88, SCSI_DISK, STARTED, scsi_read },
-	{ 0x8a, SCSI_DISK, STARTED, scsi_write },
-	{ 0x91, SCSI_DISK, STARTED, scsi_synchronize_cache },
-	{ 0x93, SCSI_DISK, STARTED, scsi_write_same },
-	{ 0x9e, SCSI_DISK, STARTED, service_action_in16 },
+	{ 0x88, SCSI_DISK, READY, scsi_read },
+	{ 0x8a, SCSI_DISK, READY, scsi_write },
+	{ 0x91, SCSI_DISK, READY, scsi_synchronize_cache },
+	{ 0x93, SCSI_DISK, READY, scsi_write_same },
+	{ 0x9e, SCSI_DISK, READY, service_action_in16 },
 	{ 0xa0, BOTH, ANY_UNIT | NO_ATTENTION, scsi_report_luns },
-	{ 0xa8, BOTH, STARTED, scsi_read },
-	{ 0xaa, SCSI_DISK, STARTED, scsi_write },
+	{ 0xa8, BOTH, READY, scsi_read },
+	{ 0xaa, SCSI_DISK, READY, scsi_write },
 };
 
 /* By the group in the opcode's upper three bits (SPC, "Operation code"). */
@@ -158,22 +141,26 @@ enum serve_verdict scsi_execute(struct scsi_req *req)
 	uint32_t have = atomic_load_explicit(&req->scsi->cdb_size, memory_order_relaxed);
 	struct scsi_unit *unit = req->unit;
 	uint8_t len = cdb_lengths[req->cdb[0] >> 5];
-	uint32_t attention = 0;
+	/* Once: it may come meanwhile, to this loop first. */
+	bool has_medium = unit && atomic_load(&unit->has_medium);
+	uint32_t sense = 0;
 
 	if (!unit && (!command || !(command->flags & ANY_UNIT)))
 		return scsi_fail(req, SCSI_NO_SUCH_LUN);
 	if (unit && !(command && command->flags & NO_ATTENTION))
-		attention = atomic_exchange(&unit->attention, 0);
-	if (attention)
-		return scsi_fail(req, attention);
+		sense = scsi_attention_take(unit);
+	if (sense)
+		return scsi_fail(req, sense);
 	if (!command || (unit && !(command->kinds & unit->kind)))
 		return scsi_fail(req, SCSI_BAD_OPCODE);
-	if (unit && !req->path->chan && !(command->flags & ANY_UNIT))
+	if (has_medium && !req->path->chan && !(command->flags & ANY_UNIT))
 		return scsi_fail(req, SCSI_UNREACHABLE);
 	/* The control byte is the last; NACA is not there (SAM, "Control byte"). */
 	if (len > have || req->cdb[len - 1] & 0x04)
 		return scsi_fail(req, SCSI_BAD_CDB_FIELD);
-	if (command->flags & STARTED && atomic_load(&unit->stopped))
-		return scsi_fail(req, SCSI_STOPPED);
+	if (command->flags & READY)
+		sense = has_medium ? scsi_not_ready(unit) : scsi_no_medium(unit);
+	if (sense)
+		return scsi_fail(req, sense);
 	return command->serve(req);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The event queue: units that came and went, for drivers that accepted VIRTIO_SCSI_F_HOTPLUG. What
+ * The event queue: units that came and went, for drivers that accepted VIRTIO_SCSI_F_HOTPLUG, and
+ * disks that have another size, for those that accepted VIRTIO_SCSI_F_CHANGE. What
  * happens goes into a ring of our own on the main loop, and from there into the driver's buffers as
  * they come. Where the driver gives none for long, the ring fills; what finds no room is lost, and
  * the next event says so. A buffer that is too short is given back with nothing written.
@@ -21,7 +22,7 @@ void scsi_event_put(struct scsi *scsi, const struct scsi_event *event)
 	struct scsi_events *events = &scsi->events;
 	unsigned int put = atomic_load_explicit(&events->put, memory_order_relaxed);
 
-	if (!virtio_features_has(&scsi->dev.driver_features, VIRTIO_SCSI_F_HOTPLUG))
+	if (!virtio_features_has(&scsi->dev.driver_features, event->feature))
 		return;
 	/* Acquire pairs with the release that gave the place back. */
 	if (put - atomic_load_explicit(&events->taken, memory_order_acquire) == SCSI_EVENTS_MAX) {

@@ -176,15 +176,6 @@ enum serve_verdict scsi_inquiry(struct scsi_req *req)
 	return req->cdb[1] & 0x01 ? vital_page(req) : standard_page(req);
 }
 
-/* Whoever has the list knows what changed (SPC, "REPORT LUNS command"). */
-static void forget_change(struct scsi_unit *unit)
-{
-	uint32_t changed = SCSI_UNITS_CHANGED;
-
-	if (unit)
-		atomic_compare_exchange_strong(&unit->attention, &changed, 0);
-}
-
 enum serve_verdict scsi_report_luns(struct scsi_req *req)
 {
 	const struct scsi_path *path = req->scsi->queues[req->vq->index].paths;
@@ -206,6 +197,8 @@ enum serve_verdict scsi_report_luns(struct scsi_req *req)
 		len += 8;
 	}
 	be32_write(data, (uint32_t)(len - 8));
-	forget_change(req->unit);
+	/* Whoever has the list knows what changed (SPC, "REPORT LUNS command"). */
+	if (req->unit)
+		scsi_attention_forget(req->unit, SCSI_ATTENTION_UNITS);
 	return scsi_reply(req, data, len, asked);
 }

@@ -34,10 +34,12 @@
 
 /* virtio 1.3, "SCSI Host Device", "Feature bits" */
 #define VIRTIO_SCSI_F_HOTPLUG 1
+#define VIRTIO_SCSI_F_CHANGE  2
 
 /* "Device Operation: Event Queue" */
 #define VIRTIO_SCSI_T_NO_EVENT	      0
 #define VIRTIO_SCSI_T_TRANSPORT_RESET 1
+#define VIRTIO_SCSI_T_PARAM_CHANGE    3
 #define VIRTIO_SCSI_T_EVENTS_MISSED   0x80000000u
 #define VIRTIO_SCSI_EVT_RESET_RESCAN  1
 #define VIRTIO_SCSI_EVT_RESET_REMOVED 2
@@ -58,6 +60,9 @@
 #define SCSI_SENSE(key, asc, ascq) ((uint32_t)(key) << 16 | (asc) << 8 | (ascq))
 #define SCSI_NO_SENSE		   SCSI_SENSE(0x0, 0x00, 0x00)
 #define SCSI_STOPPED		   SCSI_SENSE(0x2, 0x04, 0x02)
+#define SCSI_NO_MEDIUM		   SCSI_SENSE(0x2, 0x3a, 0x01)
+#define SCSI_TRAY_OPEN		   SCSI_SENSE(0x2, 0x3a, 0x02)
+#define SCSI_LOCKED_EMPTY	   SCSI_SENSE(0x2, 0x53, 0x02)
 #define SCSI_UNREACHABLE	   SCSI_SENSE(0x4, 0x08, 0x00)
 #define SCSI_READ_ERROR		   SCSI_SENSE(0x3, 0x11, 0x00)
 #define SCSI_WRITE_ERROR	   SCSI_SENSE(0x3, 0x0c, 0x00)
@@ -68,13 +73,35 @@
 #define SCSI_NO_SUCH_LUN	   SCSI_SENSE(0x5, 0x25, 0x00)
 #define SCSI_BAD_LIST_FIELD	   SCSI_SENSE(0x5, 0x26, 0x00)
 #define SCSI_CANNOT_SAVE	   SCSI_SENSE(0x5, 0x39, 0x00)
+#define SCSI_LOCKED		   SCSI_SENSE(0x5, 0x53, 0x02)
+#define SCSI_MEDIUM_CHANGED	   SCSI_SENSE(0x6, 0x28, 0x00)
 #define SCSI_POWERED_ON		   SCSI_SENSE(0x6, 0x29, 0x00)
 #define SCSI_WAS_RESET		   SCSI_SENSE(0x6, 0x29, 0x03)
 #define SCSI_NEXUS_LOST		   SCSI_SENSE(0x6, 0x29, 0x07)
+#define SCSI_CAPACITY_CHANGED	   SCSI_SENSE(0x6, 0x2a, 0x09)
 #define SCSI_UNITS_CHANGED	   SCSI_SENSE(0x6, 0x3f, 0x0e)
 #define SCSI_WRITE_PROTECTED	   SCSI_SENSE(0x7, 0x27, 0x00)
 #define SCSI_NO_SPACE		   SCSI_SENSE(0x7, 0x27, 0x07)
 #define SCSI_DATA_LOST		   SCSI_SENSE(0xb, 0x4b, 0x00)
+
+/* What a unit has to tell, the first of these first. Those up to the third make others pointless.
+ */
+enum scsi_attention {
+	SCSI_ATTENTION_POWER,
+	SCSI_ATTENTION_RESET,
+	SCSI_ATTENTION_NEXUS,
+	SCSI_ATTENTION_MEDIUM,
+	SCSI_ATTENTION_CAPACITY,
+	SCSI_ATTENTION_UNITS,
+};
+
+/* What a CD-ROM's driver hears of its medium when it asks (MMC, "Media event codes"). */
+enum scsi_media_event {
+	SCSI_MEDIA_NO_CHANGE,
+	SCSI_MEDIA_EJECT_REQUEST,
+	SCSI_MEDIA_NEW,
+	SCSI_MEDIA_REMOVAL,
+};
 
 /*
  * Something to do to a queue's list of units: on its loop while it runs, on the main loop once it
@@ -92,9 +119,22 @@ struct scsi_errand {
 struct scsi_path {
 	struct scsi_unit *unit;
 	struct scsi_path *next; /* in the queue's list, or among those that leave it */
-	struct disk_chan *chan; /* one for each loop and unit; NULL: the queue does not run */
-	uint64_t before; /* of a unit that leaves: the queue's commands up to this number */
-	struct scsi_errand plug, unplug;
+	struct disk *disk; /* the unit's, as this queue knows it; NULL: no medium */
+	struct disk_chan *chan; /* one for each loop and disk; NULL: the queue does not run */
+	uint64_t before; /* of one that leaves or changes: the queue's commands up to this number */
+	bool changing;
+	struct scsi_errand plug, unplug, change;
+};
+
+/* A unit that gets another size, or another medium: once its commands of before are through. */
+struct scsi_change {
+	struct media_change *caller; /* NULL: none is under way */
+	bool swaps; /* the medium */
+	struct disk *disk; /* the new one; NULL: none */
+	uint64_t num_blocks; /* of a disk: what it had, and what it gets */
+	uint64_t size_bytes;
+	_Atomic unsigned int num_errands; /* that are not through */
+	struct loop_post post;
 };
 
 struct scsi_unit {
@@ -102,24 +142,32 @@ struct scsi_unit {
 	enum scsi_kind kind;
 	uint8_t target;
 	uint16_t lun;
-	struct disk *disk;
+	struct disk *disk; /* of a CD-ROM the main loop's, as commands have scsi_path.chan */
+	struct disk_config image; /* how its images are opened */
 	uint32_t block_bytes;
-	uint64_t num_blocks;
+	_Atomic uint64_t num_blocks;
 	bool removable;
 	bool thin; /* UNMAP, and WRITE SAME that unmaps */
 	bool write_cache;
 	char *label; /* for messages */
 	char serial[SCSI_SERIAL_BYTES + 1];
 	char vendor[9], product[17], version[5];
-	/* The sense data of a unit attention that the next command is told; 0: none. */
-	_Atomic uint32_t attention;
+	_Atomic uint32_t attentions; /* a bit for each enum scsi_attention */
 	_Atomic bool stopped; /* by START STOP UNIT */
+	/* A CD-ROM's. A medium is none before every queue has its channel. */
+	_Atomic bool has_medium, tray_open, locked;
+	_Atomic unsigned int media_event;
+	_Atomic bool tray_posted;
+	struct loop_post tray_post; /* the driver moved the tray */
 
 	/* The main loop's. */
 	struct scsi_unit *next; /* by target, then by unit */
 	struct scsi_path *paths; /* by queue */
 	bool leaving;
+	bool told_open; /* the tray, as tray_moved() was told */
+	struct scsi_change change;
 	void (*removed)(void *opaque);
+	void (*tray_moved)(void *opaque, bool open);
 	void *opaque;
 	_Atomic unsigned int num_plugs, num_unplugs; /* errands that are not through */
 	struct loop_post plugged_post, unplugged_post;
@@ -182,6 +230,7 @@ struct scsi_queue {
 	unsigned int index;
 	struct scsi_task *tasks; /* functions that wait for commands of this queue */
 	struct scsi_path *leaving; /* units that are gone once their commands are answered */
+	unsigned int num_changing; /* of its paths */
 	struct loop_work check; /* looks at them, behind the answers that are on their way */
 };
 
@@ -189,6 +238,7 @@ struct scsi_event {
 	uint8_t target;
 	uint16_t lun;
 	uint32_t event, reason;
+	unsigned int feature; /* of the driver that is told */
 };
 
 /* From the main loop to the event queue's. Free-running indices; each is written by one side. */
@@ -208,6 +258,7 @@ struct scsi {
 	_Atomic uint32_t sense_size, cdb_size; /* as the driver set them */
 	char *bus_name;
 	struct scsi_unit *units; /* by target, then by unit */
+	struct scsi_unit *own_disk, *own_cd; /* those of options of the host's; NULL: none */
 	unsigned int num_units;
 	struct scsi_events events;
 	struct scsi_queue *queues; /* all, the control queue first */
@@ -218,6 +269,12 @@ struct scsi {
 static inline struct scsi *scsi_of(struct vdev *dev)
 {
 	return container_of(dev, struct scsi, dev);
+}
+
+/* Is there one that can be read? */
+static inline bool scsi_has_medium(struct scsi_unit *unit)
+{
+	return atomic_load(&unit->has_medium) && !atomic_load(&unit->tray_open);
 }
 
 /* --- scsi.c --- */
@@ -248,6 +305,27 @@ void scsi_paths_settle(struct scsi_queue *q);
 /* Main loop, idle: as after a power-on. All of them, for good. */
 void scsi_units_reset(struct scsi *scsi);
 void scsi_units_free(struct scsi *scsi);
+/* Main loop: does @unit->paths[].change on every queue that commands come by. */
+void scsi_unit_visit(struct scsi_unit *unit);
+
+/* --- scsi_media.c --- */
+
+/* Any loop. A unit attention more; the one that is told now, as sense data, or 0. */
+void scsi_attention_raise(struct scsi_unit *unit, enum scsi_attention what);
+uint32_t scsi_attention_take(struct scsi_unit *unit);
+void scsi_attention_forget(struct scsi_unit *unit, enum scsi_attention what);
+/* Any loop: the state of a reset, but for what it has to tell. */
+void scsi_unit_settle(struct scsi_unit *unit);
+/* Why commands that need the medium cannot be served, or 0. And why, where there is none. */
+uint32_t scsi_not_ready(struct scsi_unit *unit);
+uint32_t scsi_no_medium(struct scsi_unit *unit);
+/* One of the visits is through: the queue knows the unit as it will be. */
+void scsi_change_through(struct scsi_unit *unit, bool here);
+void scsi_media_init(struct scsi_unit *unit);
+/* Main loop: opens its image, and learns from it what it is. */
+int scsi_unit_open(struct scsi_unit *unit, const struct scsi_unit_config *config, struct err *err);
+enum serve_verdict scsi_start_stop(struct scsi_req *req);
+enum serve_verdict scsi_prevent_removal(struct scsi_req *req);
 
 /* --- scsi_event.c --- */
 

@@ -41,11 +41,12 @@ static void control(const struct scsi_unit *unit, uint8_t *page)
 	page[3] = 0x10;
 }
 
-/* MMC, "C/DVD capabilities and mechanical status": data is read, nothing else. */
+/* MMC, "C/DVD capabilities and mechanical status": data is read, and there is a tray. */
 static void capabilities(const struct scsi_unit *unit, uint8_t *page)
 {
-	(void)unit;
 	page[2] = 0x3b; /* CD-R, CD-RW and DVD-ROM, -R, -RAM are read */
+	page[6] = 0x29; /* it opens, and can be locked */
+	page[6] |= atomic_load(&unit->locked) ? 0x02 : 0;
 	be16_write(page + 8, 4234); /* 24 times, in kB a second */
 	be16_write(page + 14, 4234);
 }
@@ -80,7 +81,7 @@ static void add_block_descriptor(const struct scsi_unit *unit, struct mode_data 
 {
 	uint8_t *at = data->bytes + data->len;
 
-	be32_write(at, (uint32_t)MIN(unit->num_blocks, (uint64_t)0xffffff));
+	be32_write(at, (uint32_t)MIN(atomic_load(&unit->num_blocks), 0xffffffull));
 	be32_write(at + 4, unit->block_bytes);
 	data->len += 8;
 }

@@ -43,16 +43,17 @@ static const struct function {
 	enum scope scope;
 	bool known;
 	bool asks; /* whether there is any; nothing is waited for */
-	uint32_t attention; /* that its units have afterwards */
+	bool resets;
+	enum scsi_attention attention; /* that its units have afterwards */
 } functions[] = {
-	[0] = { ONE_COMMAND, true, false, 0 }, /* ABORT_TASK */
-	[1] = { UNIT, true, false, 0 }, /* ABORT_TASK_SET */
-	[2] = { UNIT, false, false, 0 }, /* CLEAR_ACA: there is none */
-	[3] = { UNIT, true, false, 0 }, /* CLEAR_TASK_SET */
-	[4] = { TARGET, true, false, SCSI_NEXUS_LOST }, /* I_T_NEXUS_RESET */
-	[5] = { UNIT, true, false, SCSI_WAS_RESET }, /* LOGICAL_UNIT_RESET */
-	[6] = { ONE_COMMAND, true, true, 0 }, /* QUERY_TASK */
-	[7] = { UNIT, true, true, 0 }, /* QUERY_TASK_SET */
+	[0] = { ONE_COMMAND, true, false }, /* ABORT_TASK */
+	[1] = { UNIT, true, false }, /* ABORT_TASK_SET */
+	[2] = { UNIT, false, false }, /* CLEAR_ACA: there is none */
+	[3] = { UNIT, true, false }, /* CLEAR_TASK_SET */
+	[4] = { TARGET, true, false, true, SCSI_ATTENTION_NEXUS }, /* I_T_NEXUS_RESET */
+	[5] = { UNIT, true, false, true, SCSI_ATTENTION_RESET }, /* LOGICAL_UNIT_RESET */
+	[6] = { ONE_COMMAND, true, true }, /* QUERY_TASK */
+	[7] = { UNIT, true, true }, /* QUERY_TASK_SET */
 };
 
 /* One function in flight, at the place of its chain's slot. */
@@ -200,7 +201,7 @@ void scsi_tasks_init(struct scsi_queue *q)
 
 void scsi_tasks_answered(struct scsi_queue *q)
 {
-	if (q->tasks || q->leaving)
+	if (q->tasks || q->leaving || q->num_changing)
 		scsi_tasks_check(q);
 }
 
@@ -224,14 +225,14 @@ static void finish(struct loop_post *post)
 	struct scsi *scsi = task->scsi;
 	struct scsi_path *path = scsi->queues[SCSI_QUEUE_CONTROL].paths;
 
-	for (; path && task->function->attention; path = path->next) {
+	for (; path && task->function->resets; path = path->next) {
 		struct scsi_unit *unit = path->unit;
 
 		if (unit->target != task->target ||
 			(task->function->scope != TARGET && unit->lun != task->lun))
 			continue;
-		atomic_store(&unit->stopped, false);
-		atomic_store(&unit->attention, task->function->attention);
+		scsi_unit_settle(unit);
+		scsi_attention_raise(unit, task->function->attention);
 	}
 	put_response(task->chain, task->function->asks && task->found
 					  ? VIRTIO_SCSI_S_FUNCTION_SUCCEEDED

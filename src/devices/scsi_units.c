@@ -5,6 +5,7 @@
  * once its commands are answered on every queue it is freed, and only then the driver is told.
  * Refuses, in QEMU's words, addresses that are taken or that there are not.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,6 @@
 #include "base/alloc.h"
 #include "base/be.h"
 #include "devices/scsi_int.h"
-
-#define SCSI_CD_BLOCK_BYTES 2048
 
 _Static_assert(2 * SCSI_LOGICAL_BLOCK_MAX <= SCSI_SAME_BYTES, "a pattern is repeated in it");
 
@@ -52,7 +51,7 @@ void scsi_find(struct scsi_queue *q, const uint8_t *lun, struct scsi_address *re
 	}
 }
 
-/* The channel to the unit of another queue that the same loop serves, or NULL. */
+/* The channel to the same disk of another queue that the same loop serves, or NULL. */
 static struct disk_chan *find_chan(struct scsi_queue *q, const struct scsi_path *path)
 {
 	const struct vdev *dev = &q->scsi->dev;
@@ -60,15 +59,26 @@ static struct disk_chan *find_chan(struct scsi_queue *q, const struct scsi_path 
 	/* Only this loop touches the paths of the queues that it serves. */
 	for (unsigned int i = SCSI_QUEUE_FIRST; i < dev->num_queues; i++)
 		if (i != q->index && dev->queues[i].loop == dev->queues[q->index].loop &&
-			path->unit->paths[i].chan)
+			path->unit->paths[i].chan && path->unit->paths[i].disk == path->disk)
 			return path->unit->paths[i].chan;
 	return NULL;
 }
 
 static int open_path(struct scsi_queue *q, struct scsi_path *path, struct err *err)
 {
+	if (!path->disk)
+		return 0;
 	path->chan = find_chan(q, path);
-	return path->chan ? 0 : disk_chan_open(path->unit->disk, q->vq->loop, &path->chan, err);
+	return path->chan ? 0 : disk_chan_open(path->disk, q->vq->loop, &path->chan, err);
+}
+
+/* A unit that cannot be reached is there, and says so. */
+static void try_path(struct scsi_queue *q, struct scsi_path *path)
+{
+	struct err err = { 0 };
+
+	if (q->reqs && open_path(q, path, &err) < 0)
+		log_error("%s: queue %u: %s", path->unit->label, q->index, err.msg);
 }
 
 static void close_path(struct scsi_queue *q, struct scsi_path *path)
@@ -94,9 +104,6 @@ void scsi_paths_close(struct scsi_queue *q)
 	for (struct scsi_path *path = q->paths; path; path = path->next)
 		close_path(q, path);
 }
-
-static void plug(struct scsi_errand *errand, bool here);
-static void unplug(struct scsi_errand *errand, bool here);
 
 static void plugged(struct scsi_unit *unit);
 static void unplugged(struct scsi_unit *unit);
@@ -127,11 +134,8 @@ static void plug(struct scsi_errand *errand, bool here)
 	struct scsi_unit *unit = errand->unit;
 	struct scsi_queue *q = &unit->scsi->queues[errand->queue];
 	struct scsi_path *path = &unit->paths[errand->queue], **at = &q->paths;
-	struct err err = { 0 };
 
-	/* A unit that cannot be reached is there, and says so. */
-	if (q->reqs && open_path(q, path, &err) < 0)
-		log_error("%s: queue %u: %s", unit->label, q->index, err.msg);
+	try_path(q, path);
 	while (*at && comes_before((*at)->unit, unit))
 		at = &(*at)->next;
 	path->next = *at;
@@ -159,23 +163,63 @@ static void unplug(struct scsi_errand *errand, bool here)
 	scsi_tasks_check(q);
 }
 
-/* Is one of its commands out, or kept back behind one that is? */
+/* Is one of its commands of before out, or kept back behind one that is? */
 static bool has_commands(const struct scsi_queue *q, const struct scsi_path *path)
 {
 	for (uint32_t i = 0; i < q->num_reqs; i++) {
 		const struct scsi_req *req = &q->reqs[i];
 
-		if (req->busy && (req->unit == path->unit ||
-					 (q->vq->in_order && req->number <= path->before)))
+		if (req->busy && req->number <= path->before &&
+			(req->unit == path->unit || q->vq->in_order))
 			return true;
 	}
 	return false;
+}
+
+/* None is: the queue has the unit's new medium, or knows that its disk is smaller. */
+static void end_change(struct scsi_queue *q, struct scsi_path *path, bool here)
+{
+	if (path->unit->change.swaps) {
+		if (path->chan)
+			close_path(q, path);
+		path->disk = path->unit->change.disk;
+		try_path(q, path);
+	}
+	scsi_change_through(path->unit, here);
+}
+
+static void change(struct scsi_errand *errand, bool here)
+{
+	struct scsi_unit *unit = errand->unit;
+	struct scsi_queue *q = &unit->scsi->queues[errand->queue];
+	struct scsi_path *path = &unit->paths[errand->queue];
+
+	if (here) {
+		end_change(q, path, true);
+		return;
+	}
+	path->before = q->num_commands;
+	path->changing = true;
+	q->num_changing++;
+	scsi_tasks_check(q);
+}
+
+static void settle_changes(struct scsi_queue *q)
+{
+	for (struct scsi_path *path = q->paths; path && q->num_changing; path = path->next) {
+		if (!path->changing || has_commands(q, path))
+			continue;
+		path->changing = false;
+		q->num_changing--;
+		end_change(q, path, false);
+	}
 }
 
 void scsi_paths_settle(struct scsi_queue *q)
 {
 	struct scsi_path **at = &q->leaving;
 
+	settle_changes(q);
 	while (*at) {
 		struct scsi_path *path = *at;
 
@@ -232,15 +276,12 @@ static void run_errand(struct scsi_errand *errand)
 static void tell(struct scsi_unit *unit, uint32_t reason)
 {
 	const struct scsi_event event = { unit->target, unit->lun, VIRTIO_SCSI_T_TRANSPORT_RESET,
-		reason };
+		reason, VIRTIO_SCSI_F_HOTPLUG };
 
 	/* SPC, "REPORT LUNS command": its neighbours say that there is something new. */
-	for (struct scsi_unit *u = unit->scsi->units; u; u = u->next) {
-		uint32_t none = 0;
-
+	for (struct scsi_unit *u = unit->scsi->units; u; u = u->next)
 		if (u != unit && u->target == unit->target)
-			atomic_compare_exchange_strong(&u->attention, &none, SCSI_UNITS_CHANGED);
-	}
+			scsi_attention_raise(u, SCSI_ATTENTION_UNITS);
 	scsi_event_put(unit->scsi, &event);
 }
 
@@ -296,10 +337,18 @@ static void plug_everywhere(struct scsi_unit *unit)
 	plug_through(unit, true);
 }
 
+void scsi_unit_visit(struct scsi_unit *unit)
+{
+	for (unsigned int i = 0; i < unit->scsi->dev.num_queues; i++)
+		if (i != SCSI_QUEUE_EVENT)
+			run_errand(&unit->paths[i].change);
+}
+
 void scsi_unit_remove(struct scsi_unit *unit)
 {
 	unsigned int n = unit->scsi->dev.num_queues;
 
+	assert(!unit->change.caller);
 	unit->leaving = true;
 	atomic_store(&unit->num_unplugs, n);
 	for (unsigned int i = 0; i < n; i++)
@@ -398,75 +447,6 @@ static int take_texts(
 	return r;
 }
 
-static int check_image(
-	const struct scsi_unit *unit, const struct scsi_unit_config *config, struct err *err)
-{
-	uint32_t bytes = config->logical_block_bytes;
-
-	if (!config->filename && unit->kind == SCSI_CD)
-		return err_set(err, -EINVAL, "%s: filename= names the image", unit->label);
-	if (!config->filename && !config->size_bytes)
-		return err_set(err, -EINVAL,
-			"%s: filename= names the image; for a disk without storage, give size= "
-			"instead",
-			unit->label);
-	if (config->filename && config->size_bytes)
-		return err_set(err, -EINVAL,
-			"%s: size= is for a disk without storage; the size of '%s' is its own",
-			unit->label, config->filename);
-	if (unit->kind == SCSI_DISK && bytes & (bytes - 1))
-		return err_set(err, -EINVAL,
-			"%s: logical_block_size=%u is no power of two within 512 and %d",
-			unit->label, bytes, SCSI_LOGICAL_BLOCK_MAX);
-	return 0;
-}
-
-static int check_size(const struct scsi_unit *unit, struct err *err)
-{
-	const struct disk *disk = unit->disk;
-
-	if (unit->kind == SCSI_DISK && disk->size_bytes % unit->block_bytes)
-		return err_set(err, -EINVAL,
-			"%s: the image has %llu bytes, no multiple of logical_block_size=%u",
-			unit->label, (unsigned long long)disk->size_bytes, unit->block_bytes);
-	if (!unit->num_blocks)
-		return err_set(err, -EINVAL, "%s: '%s' has less than one block of %u bytes",
-			unit->label, disk->name, unit->block_bytes);
-	if (disk->direct && unit->block_bytes < disk->block_bytes)
-		return err_set(err, -EINVAL,
-			"%s: direct=on needs logical_block_size=%u or more on this image",
-			unit->label, disk->block_bytes);
-	return 0;
-}
-
-static int open_image(
-	struct scsi_unit *unit, const struct scsi_unit_config *config, struct err *err)
-{
-	bool is_cd = unit->kind == SCSI_CD;
-	struct disk_config disk = DISK_CONFIG_INIT;
-	int r;
-
-	disk.kind = config->filename ? DISK_FILE : DISK_NULL;
-	disk.filename = config->filename;
-	disk.size_bytes = config->size_bytes;
-	disk.read_only = is_cd || config->read_only;
-	disk.locking = config->locking;
-	/* Before the loop runs nobody else waits for it. */
-	disk.lock_patient = !atomic_load(&unit->scsi->dev.main_loop->tid);
-	disk.direct = config->direct;
-	disk.writeback = is_cd || config->write_cache;
-	disk.aio = (enum disk_aio)config->aio;
-	r = disk_open(&disk, &unit->disk, err);
-	if (r < 0)
-		return r;
-	unit->block_bytes = is_cd ? SCSI_CD_BLOCK_BYTES : config->logical_block_bytes;
-	unit->num_blocks = unit->disk->size_bytes / unit->block_bytes;
-	unit->removable = is_cd || config->removable;
-	unit->thin = !is_cd && config->discard && !unit->disk->read_only;
-	unit->write_cache = !is_cd && config->write_cache;
-	return check_size(unit, err);
-}
-
 static struct scsi_errand errand_init(struct scsi_unit *unit, unsigned int queue,
 	void (*fn)(struct scsi_errand *errand, bool here))
 {
@@ -487,8 +467,10 @@ static void add_to_list(struct scsi_unit *unit)
 	unit->paths = xnew_n(struct scsi_path, scsi->dev.num_queues);
 	for (unsigned int i = 0; i < scsi->dev.num_queues; i++)
 		unit->paths[i] = (struct scsi_path){ .unit = unit,
+			.disk = unit->disk,
 			.plug = errand_init(unit, i, plug),
-			.unplug = errand_init(unit, i, unplug) };
+			.unplug = errand_init(unit, i, unplug),
+			.change = errand_init(unit, i, change) };
 }
 
 int scsi_unit_add(struct vdev *dev, const struct scsi_unit_config *config, struct scsi_unit **ret,
@@ -501,17 +483,16 @@ int scsi_unit_add(struct vdev *dev, const struct scsi_unit_config *config, struc
 		.kind = config->kind,
 		.label = xstrdup(config->label),
 		.removed = config->removed,
+		.tray_moved = config->tray_moved,
 		.opaque = config->opaque,
 		.plugged_post.fn = on_plugged,
 		.unplugged_post.fn = on_unplugged };
-	atomic_init(&unit->attention, SCSI_POWERED_ON);
+	scsi_media_init(unit);
 	r = check_place(unit->scsi, config, unit, err);
 	if (!r)
 		r = take_texts(unit, config, err);
 	if (!r)
-		r = check_image(unit, config, err);
-	if (!r)
-		r = open_image(unit, config, err);
+		r = scsi_unit_open(unit, config, err);
 	if (r < 0) {
 		free_unit(unit);
 		return r;
@@ -526,8 +507,8 @@ int scsi_unit_add(struct vdev *dev, const struct scsi_unit_config *config, struc
 void scsi_units_reset(struct scsi *scsi)
 {
 	for (struct scsi_unit *unit = scsi->units; unit; unit = unit->next) {
-		atomic_store(&unit->attention, SCSI_POWERED_ON);
-		atomic_store(&unit->stopped, false);
+		scsi_unit_settle(unit);
+		scsi_attention_raise(unit, SCSI_ATTENTION_POWER);
 	}
 }
 

@@ -101,8 +101,8 @@ def test_configuration(start, way, images):
             struct.unpack("<IIIIIIIHHI", space)
         assert (queues, info, sense, cdb, channel) == (4, 16, 96, 32, 0)
         assert 1 <= seg_max <= 126 and sectors and per_lun and target >= 1 and lun < 1 << 14
-        # Units come and go. No data both ways, no other event, no protection information.
-        assert front.features & 15 == 1 << 1
+        # Units come and go, and change. No data both ways, no protection information.
+        assert front.features & 15 == 1 << 1 | 1 << 2
         front.set_config(24, struct.pack("<I", 16))
         assert front.get_config(24, 4) == struct.pack("<I", 16)
         front.set_config(0, struct.pack("<I", 99))

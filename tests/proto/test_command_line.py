@@ -67,8 +67,6 @@ BAD_LINES = [
       "--device", "scsi-hd,bus=a.0,size=1M"], 1, "Bus 'a.0' not found"),
     (["serve", "--device", "virtio-scsi,listen={d}/a", "--device", "scsi-hd"], 1,
      "scsi-hd: filename= names the image"),
-    (["serve", "--device", "virtio-scsi,listen={d}/a", "--device", "scsi-cd,id=c"], 1,
-     "c: filename= names the image"),
     (["serve", "--device", "virtio-scsi,listen={d}/a", "--device", "scsi-cd,size=1M"], 1,
      "no option 'size'"),
     (["serve", "--device", "virtio-scsi,size=1M,id=s,listen={d}/a",

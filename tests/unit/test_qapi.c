@@ -211,11 +211,12 @@ static void test_pending(_unused_ void **state)
 
 static void test_commands(_unused_ void **state)
 {
-	static const char *const actions[] = { "balloon", "balloon-reclaim-free", "console-resize",
-		"cont", "device_add", "device_del", "input-send-event", "object-add", "object-del",
-		"qom-set", "quit", "set_link", "stop", "system_reset", "virtqueue-call",
-		"virtqueue-kick", "virtqueue-resume", "virtqueue-set-stall-threshold",
-		"virtqueue-stop" };
+	static const char *const actions[] = { "balloon", "balloon-reclaim-free", "block_resize",
+		"blockdev-change-medium", "blockdev-close-tray", "blockdev-open-tray",
+		"console-resize", "cont", "device_add", "device_del", "eject", "input-send-event",
+		"object-add", "object-del", "qom-set", "quit", "set_link", "stop", "system_reset",
+		"virtqueue-call", "virtqueue-kick", "virtqueue-resume",
+		"virtqueue-set-stall-threshold", "virtqueue-stop" };
 	size_t num = 0;
 
 	for (size_t i = 0; i < qapi_num_commands; i++) {
