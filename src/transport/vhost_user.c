@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where front-ends come from and how they go. One is served at a time: another that comes meanwhile
- * is turned away, unless the first hangs up in the next moments: then its turn has come. When a
- * front-end goes, requests in flight end first, then the device is reset and its memory let go of.
+ * Where front-ends come from and how they go. One is served at a time (base/seat.h): another that
+ * comes meanwhile is turned away, unless the first hangs up in the next moments:
+ * then its turn has come. When a front-end goes, requests in flight end first, then the
+ * device is reset and its memory let go of.
  */
 #include "transport/vhost_user.h"
 
@@ -20,13 +21,6 @@
 /* How long until we dial again: doubled each time up to the maximum. */
 #define REDIAL_MIN_MS 100
 #define REDIAL_MAX_MS 5000
-/* How long until we accept again, where the kernel gave us no descriptor. */
-#define ACCEPT_AGAIN_MS 500
-/*
- * How long a second front-end waits for the first one's end. A guest that reboots by executing
- * itself (user-mode Linux) may be back while its helpers, which die, still hold the first socket.
- */
-#define SECOND_WAITS_MS 1000
 
 #define FIELD(name) offsetof(struct vhost_user_config, name)
 
@@ -105,10 +99,8 @@ void vhu_when_idle(struct vhu *vhu, struct vq *vq, void (*fn)(struct vhu *vhu))
 /* The next one may come. */
 static void ready_for_next(struct vhu *vhu)
 {
-	vhu->second_waits = vhu->second_waited = false;
-	if (vhu->listener.fd >= 0)
-		loop_fd_events(&vhu->accept_node, EPOLLIN);
-	else if (vhu->dial)
+	seat_vacant(&vhu->seat);
+	if (vhu->dial)
 		loop_timer_set(vhu->dev->main_loop, &vhu->redial,
 			now_ns() + vhu->redial_ms * NSEC_PER_MSEC);
 }
@@ -201,68 +193,36 @@ static void serve(struct vhu *vhu, int fd)
 	vhu_watch(vhu);
 }
 
-/* Has whoever we serve hung up, read or not? */
-static bool first_is_gone(const struct vhu *vhu)
-{
-	struct pollfd p = { .fd = vhu->sock.fd, .events = POLLRDHUP };
+/* --- who comes --- */
 
-	if (vhu->closing)
-		return true;
+static bool has_hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-/* No descriptor is left, most likely: who waits would wake the loop again and again. */
-static void accept_later(struct vhu *vhu, int code)
+static enum seat_state look(struct seat *seat)
 {
-	log_limited(&vhu->limit, LOG_LEVEL_WARN, "%s: cannot accept a front-end on %s: %s",
-		vdev_label(vhu->dev), vhu_where(vhu), strerror(-code));
-	loop_fd_events(&vhu->accept_node, 0);
-	loop_timer_set(
-		vhu->dev->main_loop, &vhu->redial, now_ns() + ACCEPT_AGAIN_MS * NSEC_PER_MSEC);
-}
+	struct vhu *vhu = container_of(seat, struct vhu, seat);
 
-static void second_waits(struct vhu *vhu)
-{
-	vhu->second_waits = true;
-	loop_fd_events(&vhu->accept_node, 0);
-	loop_timer_set(
-		vhu->dev->main_loop, &vhu->redial, now_ns() + SECOND_WAITS_MS * NSEC_PER_MSEC);
-}
-
-static void on_accept(struct loop_fd *node, uint32_t revents)
-{
-	struct vhu *vhu = container_of(node, struct vhu, accept_node);
-	int fd;
-
-	(void)revents;
 	/* What the first one said before it hung up comes first. */
 	if (vhu->connected)
 		vhu_process(vhu);
-	if ((vhu->connected || vhu->closing) && first_is_gone(vhu)) {
-		/* It stays in the queue of the socket until the first one's end was dealt with. */
-		loop_fd_events(node, 0);
-		return;
-	}
-	if (vhu->connected && !vhu->second_waited) {
-		second_waits(vhu);
-		return;
-	}
-	vhu->second_waited = false;
-	fd = listen_accept(&vhu->listener);
-	if (fd < 0) {
-		if (fd != -EAGAIN)
-			accept_later(vhu, fd);
-		return;
-	}
-	if (vhu->connected) {
-		log_limited(&vhu->limit, LOG_LEVEL_WARN,
-			"%s: a second front-end on %s is turned away: one is connected",
-			vdev_label(vhu->dev), vhu_where(vhu));
-		close(fd);
-		return;
-	}
-	serve(vhu, fd);
+	if (vhu->closing || (vhu->connected && has_hung_up(vhu->sock.fd)))
+		return SEAT_ENDING;
+	return vhu->connected ? SEAT_TAKEN : SEAT_FREE;
 }
+
+static void serve_visitor(struct seat *seat, int fd)
+{
+	serve(container_of(seat, struct vhu, seat), fd);
+}
+
+static const struct seat_ops seat_ops = {
+	.look = look,
+	.serve = serve_visitor,
+};
 
 /* --- dialing --- */
 
@@ -273,13 +233,7 @@ static void on_redial(struct loop_timer *timer)
 	struct vhu *vhu = container_of(timer, struct vhu, redial);
 	struct err err;
 
-	if (vhu->dial) {
-		dial(vhu, &err);
-		return;
-	}
-	vhu->second_waited = vhu->second_waits;
-	vhu->second_waits = false;
-	loop_fd_events(&vhu->accept_node, EPOLLIN);
+	dial(vhu, &err);
 }
 
 /* Nobody there, or not yet: that passes. */
@@ -331,9 +285,8 @@ static void detach(struct vdev *dev)
 	struct vhu *vhu = dev->transport_opaque;
 
 	loop_timer_cancel(&vhu->redial);
-	loop_fd_del(&vhu->accept_node);
+	seat_close(&vhu->seat);
 	loop_fd_del(&vhu->node);
-	listen_close(&vhu->listener);
 	usock_deinit(&vhu->sock);
 	vhu_channel_close(vhu);
 	vhu_log_drop(vhu);
@@ -363,7 +316,7 @@ static struct vhu *new_vhu(struct vdev *dev, const char *address)
 	struct vhu *vhu = xnew(struct vhu);
 
 	vhu->dev = dev;
-	vhu->listener = (struct listener)LISTENER_INIT;
+	vhu->seat = (struct seat)SEAT_INIT;
 	vhu->sock.fd = -1;
 	vhu->log_fd = -1;
 	vhu->redial.fn = on_redial;
@@ -391,12 +344,8 @@ static int start_listening(struct vdev *dev, const struct vhost_user_config *cfg
 		return r;
 	vhu = new_vhu(dev, cfg->listen);
 	vhu->offers_inband = cfg->inband;
-	r = listen_unix(&vhu->listener, &options, err);
-	if (r == 0) {
-		vhu->accept_node.fd = vhu->listener.fd;
-		vhu->accept_node.fn = on_accept;
-		r = loop_fd_add(dev->main_loop, &vhu->accept_node, EPOLLIN, err);
-	}
+	r = seat_open(&vhu->seat, dev->main_loop, &options, &seat_ops, vdev_label(dev),
+		vhu_where(vhu), err);
 	if (r < 0)
 		detach(dev);
 	return r;

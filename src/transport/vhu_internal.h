@@ -3,8 +3,8 @@
 #ifndef TRANSPORT_VHU_INTERNAL_H
 #define TRANSPORT_VHU_INTERNAL_H
 
-#include "base/listen.h"
 #include "base/log.h"
+#include "base/seat.h"
 #include "proto/transcript.h"
 #include "proto/usock.h"
 #include "proto/vhost_user.h"
@@ -65,11 +65,9 @@ struct vhu {
 	struct vdev *dev;
 
 	/* Where front-ends come from. */
-	struct listener listener;
-	struct loop_fd accept_node;
-	char *dial; /* NULL: we listen */
-	struct loop_timer redial; /* or accepts again */
-	bool second_waits, second_waited; /* for the first one's end; long enough */
+	struct seat seat; /* closed where we dial */
+	char *dial; /* NULL: we do not */
+	struct loop_timer redial;
 	uint64_t redial_ms;
 	bool offers_inband; /* constant */
 	struct log_limit limit;

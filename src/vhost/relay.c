@@ -2,9 +2,10 @@
 /*
  * Where the two ends come from, and what is looked at as messages pass. The back-end is dialled
  * when a front-end comes, and not before; without one the front-end is hung up on. One front-end at
- * a time: another that comes meanwhile is turned away, unless the first hangs up in the next
- * moments, then it has its turn. Refuses nothing that two ends could want to say to each other
- * (vhost/pump.h has the limits); what is not well-formed passes, and no state is concluded from it.
+ * a time (base/seat.h): another that comes meanwhile is turned away, unless the first hangs up in
+ * the next moments, then it has its turn. Refuses nothing that two ends could want to say to each
+ * other (vhost/pump.h has the limits); what is not well-formed passes, and no state is concluded
+ * from it.
  */
 #include "vhost/relay.h"
 
@@ -20,11 +21,6 @@
 #include "base/host_open.h"
 #include "proto/vhu_fields.h"
 #include "vhost/relay_internal.h"
-
-/* How long until we accept again, where the kernel gave us no descriptor. */
-#define ACCEPT_AGAIN_MS 500
-/* How long a second front-end waits for the first one's end. */
-#define SECOND_WAITS_MS 1000
 
 #define FIELD(name) offsetof(struct relay, name)
 
@@ -350,8 +346,7 @@ static void on_closed(struct pump *pump, unsigned int from, const char *why)
 	shadow_reset(&relay->shadow);
 	relay_forget(relay);
 	transcript_end(&relay->transcript);
-	relay->second_waits = relay->second_waited = false;
-	loop_fd_events(&relay->accept_node, EPOLLIN);
+	seat_vacant(&relay->seat);
 }
 
 static bool on_lost(struct pump *pump, const char *why)
@@ -365,8 +360,9 @@ static const struct pump_ops main_ops = {
 	.closed = on_closed,
 };
 
-static void join(struct relay *relay, int front)
+static void join(struct seat *seat, int front)
 {
+	struct relay *relay = container_of(seat, struct relay, seat);
 	struct err err = { 0 };
 	int back = host_connect_unix(relay->connect, &err);
 
@@ -394,66 +390,22 @@ static void join(struct relay *relay, int front)
 		vdev_label(&relay->dev), relay->listen, relay->connect);
 }
 
-static void on_accept_again(struct loop_timer *timer)
+static enum seat_state look(struct seat *seat)
 {
-	struct relay *relay = container_of(timer, struct relay, accept_again);
-
-	relay->second_waited = relay->second_waits;
-	relay->second_waits = false;
-	loop_fd_events(&relay->accept_node, EPOLLIN);
-}
-
-/* No descriptor is left, most likely: who waits would wake the loop again and again. */
-static void accept_later(struct relay *relay, int code)
-{
-	log_limited(&relay->limit, LOG_LEVEL_WARN, "%s: cannot accept a front-end on %s: %s",
-		vdev_label(&relay->dev), relay->listen, strerror(-code));
-	loop_fd_events(&relay->accept_node, 0);
-	loop_timer_set(relay->dev.main_loop, &relay->accept_again,
-		now_ns() + ACCEPT_AGAIN_MS * NSEC_PER_MSEC);
-}
-
-/* As ours do: a guest that reboots may come again while its first socket is still held. */
-static void second_waits(struct relay *relay)
-{
-	relay->second_waits = true;
-	loop_fd_events(&relay->accept_node, 0);
-	loop_timer_set(relay->dev.main_loop, &relay->accept_again,
-		now_ns() + SECOND_WAITS_MS * NSEC_PER_MSEC);
-}
-
-static void on_accept(struct loop_fd *node, _unused_ uint32_t revents)
-{
-	struct relay *relay = container_of(node, struct relay, accept_node);
-	int fd;
+	struct relay *relay = container_of(seat, struct relay, seat);
 
 	/* What the first one said before it hung up comes first. */
 	pump_look(&relay->main);
-	if (pump_is_ending(&relay->main)) {
-		/* It stays in the queue of the socket until the first one's end was dealt with. */
-		loop_fd_events(node, 0);
-		return;
-	}
-	if (relay->main.open && !relay->second_waited) {
-		second_waits(relay);
-		return;
-	}
-	relay->second_waited = false;
-	fd = listen_accept(&relay->listener);
-	if (fd < 0) {
-		if (fd != -EAGAIN)
-			accept_later(relay, fd);
-		return;
-	}
-	if (relay->main.open) {
-		log_limited(&relay->limit, LOG_LEVEL_WARN,
-			"%s: a second front-end on %s is turned away: one is connected",
-			vdev_label(&relay->dev), relay->listen);
-		close(fd);
-		return;
-	}
-	join(relay, fd);
+	if (pump_is_ending(&relay->main))
+		return SEAT_ENDING;
+	return relay->main.open ? SEAT_TAKEN : SEAT_FREE;
 }
+
+/* Descriptors for calls go on to the back-end: whether anybody hears them is not ours to know. */
+static const struct seat_ops seat_ops = {
+	.look = look,
+	.serve = join,
+};
 
 /* --- life --- */
 
@@ -461,9 +413,7 @@ static void detach(struct vdev *dev)
 {
 	struct relay *relay = relay_of(dev);
 
-	loop_timer_cancel(&relay->accept_again);
-	loop_fd_del(&relay->accept_node);
-	listen_close(&relay->listener);
+	seat_close(&relay->seat);
 	pump_close(&relay->channel);
 	pump_close(&relay->main);
 	relay_forget(relay);
@@ -503,12 +453,13 @@ static int realize(struct vdev *dev, struct err *err)
 	struct listen_options opts;
 	int r = check_options(relay, err);
 
-	relay->listener = (struct listener)LISTENER_INIT;
+	relay->seat = (struct seat)SEAT_INIT;
 	relay_outage_init(relay);
 	if (!r)
 		r = listen_parse(&opts, relay->listen, relay->mode, relay->group, err);
 	if (!r)
-		r = listen_unix(&relay->listener, &opts, err);
+		r = seat_open(&relay->seat, dev->main_loop, &opts, &seat_ops, vdev_label(dev),
+			relay->listen, err);
 	if (r < 0)
 		return r;
 	transcript_init(&relay->transcript);
@@ -518,10 +469,7 @@ static int realize(struct vdev *dev, struct err *err)
 	dev->transport = &relay_ops;
 	dev->view.kind = "vhost-user";
 	dev->view.address = xstrdup(relay->listen);
-	relay->accept_again.fn = on_accept_again;
-	relay->accept_node.fd = relay->listener.fd;
-	relay->accept_node.fn = on_accept;
-	return loop_fd_add(dev->main_loop, &relay->accept_node, EPOLLIN, err);
+	return 0;
 }
 
 const struct vdev_class relay_class = {

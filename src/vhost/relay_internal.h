@@ -7,7 +7,7 @@
 #ifndef VHOST_RELAY_INTERNAL_H
 #define VHOST_RELAY_INTERNAL_H
 
-#include "base/listen.h"
+#include "base/seat.h"
 #include "proto/transcript.h"
 #include "vhost/pump.h"
 #include "vhost/relay.h"
@@ -54,10 +54,7 @@ struct relay {
 	uint32_t outage_ms;
 
 	struct vdev_class cls; /* relay_class with the type's number */
-	struct listener listener;
-	struct loop_fd accept_node;
-	struct loop_timer accept_again;
-	bool second_waits, second_waited; /* for the first front-end's end; long enough */
+	struct seat seat;
 	struct pump main, channel;
 	struct shadow shadow;
 	struct transcript transcript;
