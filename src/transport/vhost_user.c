@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where front-ends come from and how they go. One is served at a time (base/seat.h): another that
- * comes meanwhile is turned away, unless the first hangs up in the next moments:
- * then its turn has come. When a front-end goes, requests in flight end first, then the
+ * comes meanwhile is turned away, unless the first hangs up in the next moments, or is seen to be
+ * over: then its turn has come. When a front-end goes, requests in flight end first, then the
  * device is reset and its memory let go of.
  */
 #include "transport/vhost_user.h"
@@ -219,9 +219,50 @@ static void serve_visitor(struct seat *seat, int fd)
 	serve(container_of(seat, struct vhu, seat), fd);
 }
 
+/* A driver that has let go of the other end of what calls it. Who polls is never deaf. */
+static bool is_deaf(struct vhu *vhu, unsigned int queue)
+{
+	struct vq *vq = &vhu->dev->queues[queue];
+	int kick, call;
+
+	vq_read_signal_fds(vq, &kick, &call);
+	return call >= 0 && has_hung_up(call);
+}
+
+/*
+ * User-mode Linux executes itself for a reboot, and leaves its connection open where somebody held
+ * the device at that moment (a disk of a SCSI host that is in use): the new kernel has it then, and
+ * knows nothing of it. So the first one is over where the same process comes again and nobody is
+ * left who could hear a call of any of its queues.
+ */
+static bool evict(struct seat *seat, const struct seat_visitor *next)
+{
+	struct vhu *vhu = container_of(seat, struct vhu, seat);
+	char name[SEAT_NAME_BYTES];
+	unsigned int num_deaf = 0;
+
+	if (!next->pid || next->pid != seat->first.pid)
+		return false;
+	for (unsigned int i = 0; i < vhu->dev->num_queues; i++) {
+		if (is_deaf(vhu, i))
+			num_deaf++;
+		else if (vhu->rings[i].has_kick)
+			return false;
+	}
+	if (!num_deaf)
+		return false;
+	log_limited(&vhu->limit, LOG_LEVEL_WARN,
+		"%s: the front-end on %s is over, though its connection is still open: %s comes "
+		"again, and nobody hears its queues' calls any more",
+		vdev_label(vhu->dev), vhu_where(vhu), seat_visitor_name(next, name));
+	vhu_close(vhu);
+	return true;
+}
+
 static const struct seat_ops seat_ops = {
 	.look = look,
 	.serve = serve_visitor,
+	.evict = evict,
 };
 
 /* --- dialing --- */

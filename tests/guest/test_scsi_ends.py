@@ -33,6 +33,20 @@ def test_unbind_bind_and_reboot(tmp_path, host):
         assert sum_of(guest, "sda") == md5(disk)
 
 
+def test_reboot_with_the_disk_in_use(tmp_path, host):
+    """User-mode Linux keeps its connection then, and needs another one all the same."""
+    served, disk, _ = host
+    with GuestUml(tmp_path / "guest", [(served.socket("s0"), SCSI)]) as guest:
+        for _ in range(3):
+            guest.check(FIND)
+            guest.check("sleep 1000 </dev/sda >/dev/null 2>&1 &")
+            guest.start("reboot -f")
+            guest.wait_ready()
+        guest.check(FIND)
+        assert sum_of(guest, "sda") == md5(disk)
+    assert served.process.text.count(" is over, though its connection is still open") == 3
+
+
 def test_unplug_under_load(tmp_path, host):
     """What was answered is in the image."""
     served, disk, _ = host
