@@ -161,9 +161,11 @@ static int bind_path(struct listener *l, const struct listen_options *opts, stru
 	_cleanup_fd_ int lock = -1;
 	int r;
 
-	if (!len || len >= sizeof(addr.sun_path))
+	if (!len)
+		return err_set(err, -EINVAL, "socket path '' is empty; expected a path");
+	if (len >= sizeof(addr.sun_path))
 		return err_set(err, -ENAMETOOLONG,
-			"socket path '%s' has %zu bytes; expected 1 to %zu, use a shorter one",
+			"socket path '%s' has %zu bytes; expected at most %zu, use a shorter one",
 			opts->path, len, sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, opts->path, len);
 	lock = lock_folder(opts->path);

@@ -6,6 +6,7 @@
  */
 #include "base/value.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -269,7 +270,7 @@ static bool parse_number(const char *text, const char *suffixes, uint64_t *ret)
 	if (errno)
 		return false;
 	if (*end) {
-		suffix = strchr(suffixes, *end);
+		suffix = strchr(suffixes, toupper((unsigned char)*end));
 		if (!suffix || end[1])
 			return false;
 		shift = 10 * (unsigned int)(suffix - suffixes + 1);

@@ -275,7 +275,7 @@ int drive_main(int argc, char **argv)
 	if (r >= 0)
 		r = parse(&words, &options, &err);
 	if (r < 0) {
-		fprintf(stderr, "ringside drive: %s\nTry 'ringside help drive'.\n", err.msg);
+		fprintf(stderr, "ringside drive: %s\nTry 'ringside drive --help'.\n", err.msg);
 		return EXIT_USAGE;
 	}
 	r = drive_new(&options, &d, &err);

@@ -118,6 +118,28 @@ static int announce(struct control *ctl, struct json_object *args, _unused_ stru
 	return 0;
 }
 
+/* The interface's sentences cannot say what there is on a command line. */
+static const struct {
+	const char *part, *hint;
+} hints[] = {
+	{ "not a valid device model name", "'--device help' lists them" },
+	{ "'qom-type' does not accept value", "'--object help' lists the types" },
+	{ "'id' expects an identifier", "a letter, and behind it letters, digits, '-', '.', '_'" },
+};
+
+static void add_hint(struct err *err, int r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hints); i++) {
+		_cleanup_free_ char *sentence = NULL;
+
+		if (!strstr(err->msg, hints[i].part))
+			continue;
+		sentence = xstrdup(err->msg);
+		err_set(err, r, "%s; %s", sentence, hints[i].hint);
+		return;
+	}
+}
+
 static int add_all(struct host *host, const char *option, const struct cmd_list *list,
 	const char *implied, int (*add)(struct control *, struct json_object *, struct err *),
 	struct err *err)
@@ -130,14 +152,10 @@ static int add_all(struct host *host, const char *option, const struct cmd_list 
 			r = add(host->control, args, err);
 		if (r < 0)
 			err_prefix(err, r, "%s %s", option, list->values[i]);
-		/* The interface's sentence cannot say what there is on a command line. */
-		if (r < 0 && strstr(err->msg, "not a valid device model name")) {
-			_cleanup_free_ char *sentence = xstrdup(err->msg);
-
-			err_set(err, r, "%s; '%s help' lists them", sentence, option);
-		}
-		if (r < 0)
+		if (r < 0) {
+			add_hint(err, r);
 			return r;
+		}
 	}
 	return 0;
 }

@@ -49,7 +49,8 @@ static const struct cmd_option common_options[] = {
 		"what one takes" },
 	{ "object", CMD_LIST, FIELD(objects), "TYPE,id=ID,KEY=VALUE,...",
 		"an object that devices use; may be given again.\n"
-		"'--object help' lists the types" },
+		"'--object help' lists the types, '--object TYPE,help' says\n"
+		"what one takes" },
 	{ "name", CMD_STRING, FIELD(name), "NAME",
 		"name of this run, by which 'ringside info' finds it;\n"
 		"the default is the process id" },
@@ -86,12 +87,15 @@ static const struct {
 	[HOST_SERVE] = { "Usage: ringside serve [OPTION]...\n\n"
 			 "Exports virtio devices to another virtual machine monitor, over "
 			 "vhost-user.\n\n",
-		"\nExample: ringside serve \\\n"
+		"\nExit status: 0 when it was told to end, 1 for a failure, 2 for usage.\n"
+		"Example: ringside serve \\\n"
 		"             --device virtio-blk,id=disk0,filename=disk.img,"
 		"listen=/tmp/disk0.sock\n" },
 	[HOST_RUN] = { "Usage: ringside run [OPTION]...\n\n"
 		       "Boots a Linux guest on virtio devices of ours, until it powers off.\n\n",
-		"\nExit status: 0 when the guest powered off, 1 when it failed.\n"
+		"\nExit status: 0 when the guest powered off, 1 for a failure, its panic too, 2 "
+		"for "
+		"usage.\n"
 		"Example: ringside run --initrd guest.img \\\n"
 		"             --device virtio-blk,id=disk0,filename=disk.img\n" },
 	[HOST_RELAY] = { "Usage: ringside relay [OPTION]...\n\n"
@@ -99,6 +103,7 @@ static const struct {
 			 "makes the\ndevice visible. The data path stays theirs.\n\n",
 		"\nA relay's --device is id=ID,listen=SOCKET,connect=SOCKET and, as no message "
 		"says it,\ntype=virtio-blk or a number.\n"
+		"Exit status: 0 when it was told to end, 1 for a failure, 2 for usage.\n"
 		"Example: ringside relay \\\n"
 		"             --device id=disk0,type=virtio-blk,listen=/tmp/front.sock,"
 		"connect=/tmp/back.sock\n" },
@@ -123,42 +128,63 @@ static void print_help(enum host_kind kind)
 	fputs(texts[kind].after, stdout);
 }
 
-/* "help" alone, or "DRIVER,help": 1 where it was answered. */
+/* Is it "help" alone? Or TYPE of "TYPE,help", for the caller to free; else neither. */
+static bool asks_for_help(const char *text, char **ret_type)
+{
+	const char *comma = strchr(text, ',');
+
+	*ret_type = NULL;
+	if (!strcmp(text, "help") || !strcmp(text, "?"))
+		return true;
+	if (!comma || (strcmp(comma, ",help") != 0 && strcmp(comma, ",?") != 0))
+		return false;
+	*ret_type = strndup(text, (size_t)(comma - text));
+	return true;
+}
+
+/* 1 where it was answered, as below. */
 static int answer_device_help(const char *text, enum host_kind kind, struct err *err)
 {
 	_cleanup_free_ char *driver = NULL;
-	const char *comma = strchr(text, ',');
 	int r;
 
-	if (!strcmp(text, "help") || !strcmp(text, "?")) {
-		if (kind == HOST_RELAY)
-			control_help_relay();
-		else
-			control_help_devices();
-		return 1;
-	}
-	if (!comma || (strcmp(comma, ",help") != 0 && strcmp(comma, ",?") != 0))
+	if (!asks_for_help(text, &driver))
 		return 0;
-	driver = strndup(text, (size_t)(comma - text));
-	r = control_help_device(driver, kind == HOST_RUN, err);
-	return r < 0 ? r : 1;
+	if (driver) {
+		r = control_help_device(driver, kind == HOST_RUN, err);
+		return r < 0 ? r : 1;
+	}
+	if (kind == HOST_RELAY)
+		control_help_relay();
+	else
+		control_help_devices();
+	return 1;
+}
+
+static int answer_object_help(const char *text, struct err *err)
+{
+	_cleanup_free_ char *type = NULL;
+	int r;
+
+	if (!asks_for_help(text, &type))
+		return 0;
+	if (type) {
+		r = control_help_object(type, err);
+		return r < 0 ? r : 1;
+	}
+	control_help_objects();
+	return 1;
 }
 
 static int answer_help(const struct host_options *o, enum host_kind kind, struct err *err)
 {
-	for (size_t i = 0; i < o->devices.num; i++) {
-		int r = answer_device_help(o->devices.values[i], kind, err);
+	int r = 0;
 
-		if (r)
-			return r;
-	}
-	for (size_t i = 0; i < o->objects.num; i++) {
-		if (strcmp(o->objects.values[i], "help") != 0)
-			continue;
-		control_help_objects();
-		return 1;
-	}
-	return 0;
+	for (size_t i = 0; !r && i < o->devices.num; i++)
+		r = answer_device_help(o->devices.values[i], kind, err);
+	for (size_t i = 0; !r && i < o->objects.num; i++)
+		r = answer_object_help(o->objects.values[i], err);
+	return r;
 }
 
 static int parse_memory(struct host_options *o, struct err *err)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -31,6 +32,7 @@ static bool starts_with(const char *s, const char *prefix)
 
 static int connect_unix(const char *path, uint64_t deadline_ns, struct err *err)
 {
+	struct stat st;
 	int fd;
 
 	while ((fd = host_connect_unix(path, err)) == -EAGAIN && now_ns() < deadline_ns)
@@ -46,6 +48,11 @@ static int connect_unix(const char *path, uint64_t deadline_ns, struct err *err)
 			"path?",
 			path);
 	case -ECONNREFUSED:
+		if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+			return err_set(err, -ENOTSOCK,
+				"'%s' is no socket: expected that of a monitor (--qmp unix:PATH of "
+				"the program that runs)",
+				path);
 		return err_set(err, fd,
 			"nobody listens on socket '%s'; the program that made it has ended", path);
 	}

@@ -238,6 +238,7 @@ static void print_help(const struct session_command *command)
 	cmd_print_options(stdout, command->tables);
 	if (command->after)
 		fputs(command->after, stdout);
+	printf("Exit status: 0 when there was an answer, 1 for a failure, 2 for usage.\n");
 }
 
 bool session_parse(

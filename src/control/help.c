@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "control/children.h"
 #include "control/devices.h"
@@ -43,6 +44,20 @@ static void print_table(const struct option_spec *specs)
 			printf(" (default %s)", s->def);
 		printf("\n      %s\n", s->help);
 	}
+}
+
+int control_help_object(const char *type, struct err *err)
+{
+	const struct control_object_type *t = control_object_types;
+
+	while (t->name && strcmp(t->name, type) != 0)
+		t++;
+	if (!t->name)
+		return err_set(err, -EINVAL,
+			"there is no object type '%s'; '--object help' lists them", type);
+	printf("%s: %s\n", t->name, t->description);
+	print_table(t->options);
+	return 0;
 }
 
 void control_help_relay(void)

@@ -8,11 +8,12 @@
 
 /*
  * For the command line's help, on standard output: the list of drivers or objects, or what one
- * takes. -EINVAL with a sentence where there is no such driver.
+ * takes. -EINVAL with a sentence where there is no such driver or type.
  */
 void control_help_devices(void);
 int control_help_device(const char *driver, bool with_machine, struct err *err);
 void control_help_objects(void);
+int control_help_object(const char *type, struct err *err);
 /* What --device takes in a run that relays. */
 void control_help_relay(void);
 

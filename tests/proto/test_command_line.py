@@ -23,11 +23,16 @@ BAD_LINES = [
     (["serve", "--device", "virtio-nope,help"], 2, "'virtio-nope' is not a valid"),
     (["run", "--machine", "nope"], 2, "no machine 'nope'"),
     (["run", "--memory", "3Q"], 2, "--memory '3Q'"),
+    (["run", "--memory", "1m"], 1, "cannot have 1048576 bytes of memory"),
+    (["serve", "--object", "nope,help"], 2, "no object type 'nope'"),
     (["serve", "--kernel", "x"], 2, "no option '--kernel'"),
     (["serve", "--device", "virtio-nope"], 1, "name; '--device help' lists them"),
     (["serve", "--device", "id=x"], 1, "Parameter 'driver' is missing"),
-    (["serve", "--device", "virtio-rng,id=1x,listen={d}/a"], 1, "expects an identifier"),
+    (["serve", "--device", "virtio-rng,id=1x,listen={d}/a"], 1,
+     "expects an identifier; a letter, and behind it"),
     (["serve", "--device", "virtio-rng"], 1, "listen="),
+    (["serve", "--device", "virtio-rng,listen="], 1, "path '' is empty"),
+    (["info", "--qmp", "{d}/file"], 1, "'{d}/file' is no socket: expected that of a monitor"),
     (["serve", "--device", "virtio-rng,listen={d}/a,bogus=1"], 1, "no option 'bogus'"),
     (["serve", "--device", "virtio-rng,listen"], 1, "'listen' has no value"),
     (["serve", "--device", '{{"driver":"virtio-rng","listen":5}}'], 1, "'listen'"),
@@ -42,7 +47,7 @@ BAD_LINES = [
     (["serve", "--device", "virtio-blk,filename={d}/img,listen={d}/a",
       "--device", "virtio-blk,filename={d}/img,listen={d}/b"], 1, "cannot lock"),
     (["serve", "--device", "virtio-rng,iothread=io9,listen={d}/a"], 1, "io9"),
-    (["serve", "--object", "nope,id=x"], 1, "does not accept value 'nope'"),
+    (["serve", "--object", "nope,id=x"], 1, "value 'nope'; '--object help' lists the types"),
     (["serve", "--object", "iothread"], 1, "'id' is missing"),
     (["serve", "--object", "iothread,id=a,x=1"], 1, "knows: poll-max-ns, poll-grow, poll-shrink"),
     (["serve", "--device", "virtio-blk,size=1M,listen={d}/a,serial=" + 21 * "x"], 1,
@@ -125,7 +130,8 @@ def test_name_is_taken(tmp_path):
 
 HELP = [["--help"], ["help"], ["-h"], ["serve", "--help"], ["run", "-h"], ["help", "serve"],
         ["help", "run"], ["serve", "--device", "help"], ["serve", "--device", "virtio-blk,help"],
-        ["serve", "--object", "help"], ["--version"], ["info", "--help"]]
+        ["serve", "--object", "help"], ["serve", "--object", "iothread,help"],
+        ["--version"], ["info", "--help"]]
 
 
 @pytest.mark.parametrize("words", HELP)
