@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -22,14 +23,19 @@ static void on_reset(_unused_ struct machine *m, void *opaque, bool by_guest)
 
 static void on_panicked(_unused_ struct machine *m, _unused_ void *opaque, const char *message)
 {
-	log_error("the guest's kernel panicked: %s", message);
+	const char *hint = "";
+
+	if (strstr(message, "Unable to mount root fs"))
+		hint = "; it has nothing to start from: --initrd gives it a first file system";
+	log_error("the guest's kernel panicked: %s%s", message, hint);
 }
 
 static void on_exited(_unused_ struct machine *m, void *opaque, const struct machine_exit *ex)
 {
 	struct control *ctl = opaque;
 
-	if (ex->message[0])
+	/* A panic was told of when it came. */
+	if (ex->message[0] && ex->end != MACHINE_END_GUEST_PANIC)
 		log_error("%s", ex->message);
 	ctl->status = ex->status;
 	if (ctl->quitting) {

@@ -17,7 +17,7 @@ from lib import no_syscall
 from lib.guest import Guest, images
 from lib.guest_uml import KERNEL, require_uml
 from lib.process import PATIENCE, Process, wait_until
-from lib.ringside import Folder, binary, run_uml
+from lib.ringside import Folder, Ringside, binary, run_uml
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,15 @@ def test_panic_has_its_reason(start):
     host = start()
     Guest(host.process).wait_ready().start("echo c >/proc/sysrq-trigger")
     assert_gone(host, status=1)
-    assert "the guest's kernel panicked: sysrq triggered crash" in host.process.text
+    assert host.process.text.count("the guest's kernel panicked: sysrq triggered crash") == 1
+
+
+def test_nothing_to_start_from(tmp_path):
+    """What a newcomer's first line lacks is named."""
+    require_uml()
+    host = Ringside(["run"], log=tmp_path / "log", ready=False)
+    assert_gone(host, status=1)
+    assert "it has nothing to start from: --initrd gives it" in host.process.text
 
 
 def test_output_before_the_end_arrives(start):
