@@ -331,8 +331,9 @@ static const struct rule rules[] = {
 		"the "
 		"machine" },
 	{ V(NOT_ENABLED), not_enabled, stuck_if_waited_for, health_say_not_enabled,
-		"SET_VRING_ENABLE is missing: a front-end enables the queues that its driver "
-		"uses" },
+		"a driver that was unbound or reset leaves it so; else SET_VRING_ENABLE is "
+		"missing: "
+		"a front-end enables the queues that its driver uses" },
 	{ V(RING_STOPPED), ring_stopped, stuck_if_waited_for, health_say_stopped,
 		"the front-end stopped it: for a pause, a migration or a reset; there it has to go "
 		"on" },
@@ -349,7 +350,8 @@ static const struct rule rules[] = {
 	{ V(KICK_UNREAD), kick_unread, stuck_or_role_unknown, health_say_kick_unread,
 		"look at the process or thread that should read it: stopped, dead or blocked" },
 	{ V(OUT_OF_SUPPLIES), out_of_supplies, dry_severity, health_say_dry,
-		"see what the device stands on: its chardev, its entropy source" },
+		"see what the device stands on: who is connected to its chardev or network has to "
+		"read, its entropy source has to give" },
 	{ V(NOT_LOOKING), not_looking, stuck_or_role_unknown, health_say_not_looking,
 		"look at what that thread does: its stack, its disk" },
 	{ V(KICK_SUPPRESSED), kick_suppressed, stuck_or_role_unknown, health_say_suppressed,

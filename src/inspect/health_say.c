@@ -168,7 +168,10 @@ void health_say_no_server(const struct health_picture *p, struct health_text *t)
 
 void health_say_not_enabled(const struct health_picture *p, struct health_text *t)
 {
-	say(t, "the queue was set up, with %u entries, and not enabled", p->num);
+	if (p->ever_used)
+		say(t, "the queue was in use and is not enabled any more");
+	else
+		say(t, "the queue was set up, with %u entries, and not enabled", p->num);
 	say_unanswered(p, t);
 	say_still(p, t);
 }
@@ -226,6 +229,8 @@ void health_say_dry(const struct health_picture *p, struct health_text *t)
 		       "data: ");
 	say_count(p, t, health_unanswered(p));
 	say(t, " at hand");
+	if (!p->holds_supplies)
+		say_still(p, t);
 }
 
 static void say_waiting(const struct health_picture *p, struct health_text *t)

@@ -172,9 +172,14 @@ def test_not_enabled_and_stopped(tmp_path):
             chain = read_quietly(front)
             found = verdict(qmp, "disk0", 0, "not-enabled", "stuck")
             assert found["evidence"]["waiting"] == 1
+            assert "set up, with" in found["sentence"]
             front.set_vring_enable(0, 1)
             front.queues[0].wait([chain])
             wait_until(lambda: health(qmp, "disk0", 0)["severity"] != "stuck", "the enabled ring")
+            front.set_vring_enable(0, 0)
+            found = verdict(qmp, "disk0", 0, "not-enabled", "note")
+            assert "was in use" in found["sentence"] and "unbound" in found["advice"]
+            front.set_vring_enable(0, 1)
             assert front.get_vring_base(0) == 1
             verdict(qmp, "disk0", 0, "ring-stopped", "note")
             read_quietly(front)

@@ -198,6 +198,7 @@ def test_row_11_the_consumer_is_full(tmp_path):
             front.queues[1].kick()
             found = verdict(qmp, "con0", 1, "out-of-supplies", "note")
             assert found["role"] == "transmitq(port0)" and found["evidence"]["waiting"] == 1
+            assert "nothing has moved for" in found["sentence"] and "has to read" in found["advice"]
     folder.remove()
 
 
