@@ -82,11 +82,16 @@ static void tray_opened(struct scsi_unit *unit)
 	atomic_store(&unit->media_event, SCSI_MEDIA_REMOVAL);
 }
 
-/* What lies in it counts as another one: it was out of sight. */
 static void tray_closed(struct scsi_unit *unit)
 {
 	atomic_store(&unit->stopped, false);
 	atomic_store(&unit->tray_open, false);
+}
+
+/* By us: what lies in it counts as another one. */
+static void medium_loaded(struct scsi_unit *unit)
+{
+	tray_closed(unit);
 	if (!atomic_load(&unit->has_medium))
 		return;
 	atomic_store(&unit->media_event, SCSI_MEDIA_NEW);
@@ -104,6 +109,7 @@ static enum serve_verdict load_or_eject(struct scsi_req *req, bool load)
 	if (!load && atomic_load(&unit->locked))
 		return scsi_fail(
 			req, atomic_load(&unit->has_medium) ? SCSI_LOCKED : SCSI_LOCKED_EMPTY);
+	/* Whoever closes it by itself knows what it left there. */
 	if (load)
 		tray_closed(unit);
 	else
@@ -269,7 +275,7 @@ static void swap_medium(struct scsi_unit *unit)
 		return;
 	atomic_store(&unit->num_blocks, unit->disk->size_bytes / unit->block_bytes);
 	atomic_store(&unit->has_medium, true);
-	tray_closed(unit);
+	medium_loaded(unit);
 	log_info("%s: has '%s' now", unit->label, unit->disk->name);
 }
 
@@ -426,7 +432,7 @@ int scsi_unit_move_tray(struct scsi_unit *unit, bool open, bool force, struct er
 		return r;
 	if (open)
 		return open_tray(unit, force, err);
-	tray_closed(unit);
+	medium_loaded(unit);
 	tell_tray(unit);
 	return 0;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Commands to virtio-scsi, functions on its control queue, units that come and go and buffers for
- * events of that: the input is a list of chains, their contents and how they are cut, and of units.
- * What the guest gave no room for is never written, every command that has room for an answer gets
- * one that makes sense, and the image keeps its size.
+ * Commands to virtio-scsi, functions on its control queue, units that come and go, disks that get
+ * another size, CD-ROMs that get another medium, and buffers for events of that: the input is a
+ * list of chains, their contents and how they are cut, of units and of changes. What the guest gave
+ * no room for is never written, every command that has room for an answer gets one that makes
+ * sense, and the image has the size that it was given, whatever was written.
  */
 #include "tests/fuzz/device.h"
 
@@ -150,6 +151,61 @@ static void do_unit(struct guest *g, struct bytes *in)
 		guest_pump(g);
 }
 
+/* A change under way, of the host's disk and of its CD-ROM. */
+static struct pending {
+	struct media_change change;
+	uint64_t bytes; /* 0: it is no resize */
+	bool active;
+} pending[2];
+
+static uint64_t image_bytes;
+static int image = -1, discs[2] = { -1, -1 };
+
+static void on_changed(struct media_change *change, int result, const struct err *err)
+{
+	struct pending *p = container_of(change, struct pending, change);
+
+	FUZZ_CHECK(p->active && !result && (!err || !err->msg[0]));
+	p->active = false;
+	if (p->bytes)
+		image_bytes = p->bytes;
+	FUZZ_CHECK(lseek(image, 0, SEEK_END) == (off_t)image_bytes);
+}
+
+/* Begins one, which is refused where one is under way. */
+static void do_change(struct guest *g, struct bytes *in)
+{
+	uint8_t how = take8(in), kind = how & 3;
+	struct scsi_unit *disk = scsi_own_unit(g->dev, SCSI_DISK);
+	struct scsi_unit *cd = scsi_own_unit(g->dev, SCSI_CD);
+	struct pending *p = &pending[kind != 0];
+	bool was_active = p->active;
+	uint64_t bytes = kind ? 0 : (take8(in) & 15) * 4096u, bytes_before = p->bytes;
+	char name[16];
+	int r = 0;
+
+	snprintf(name, sizeof(name), "fd=%d", discs[how >> 7]);
+	p->change.done = on_changed;
+	p->active = true;
+	if (!was_active)
+		p->bytes = bytes;
+	if (kind == 0)
+		r = scsi_unit_resize(disk, bytes, &p->change, NULL);
+	else if (kind == 1)
+		r = scsi_unit_eject(cd, how & 4, &p->change, NULL);
+	else if (kind == 2)
+		r = scsi_unit_change_medium(cd, name, how & 4, &p->change, NULL);
+	else
+		scsi_unit_move_tray(cd, how & 4, how & 8, NULL);
+	FUZZ_CHECK(!was_active || kind == 3 || r < 0);
+	if ((r < 0 || kind == 3) && !was_active) {
+		p->active = false;
+		p->bytes = bytes_before;
+	}
+	if (how & 32)
+		guest_pump(g);
+}
+
 /* One at a time; it may wait there for long. */
 static void do_event(struct guest *g, struct bytes *in)
 {
@@ -162,7 +218,8 @@ static void do_event(struct guest *g, struct bytes *in)
 	if (taken) {
 		FUZZ_CHECK(device_used_len(g, EVENT) == (len < 16 ? 0 : 16u));
 		FUZZ_CHECK(p[MIN(len, 16)] == DEVICE_MARK);
-		FUZZ_CHECK(len < 16 || (le32_read(p) & 0x7fffffff) <= 1);
+		FUZZ_CHECK(len < 16 || (le32_read(p) & 0x7fffffff) <= 1 ||
+			   ((le32_read(p) & 0x7fffffff) == 3 && le32_read(p + 12) == 0x92a));
 	}
 	len = take8(in) & 31;
 	memset(p, DEVICE_MARK, 64);
@@ -173,7 +230,6 @@ static void do_event(struct guest *g, struct bytes *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static int image = -1, cd = -1;
 	struct bytes in = { data, size };
 	uint8_t options = take8(&in);
 	char text[256];
@@ -181,21 +237,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (image < 0) {
 		image = memfd_create("image", 0);
-		cd = memfd_create("cd", 0);
-		FUZZ_CHECK(ftruncate(cd, IMAGE_BYTES) == 0);
+		for (unsigned int i = 0; i < ARRAY_SIZE(discs); i++) {
+			discs[i] = memfd_create("cd", 0);
+			FUZZ_CHECK(ftruncate(discs[i], IMAGE_BYTES << i) == 0);
+		}
 	}
+	image_bytes = IMAGE_BYTES;
 	/* The same for every input, so that one says the same again. */
 	FUZZ_CHECK(ftruncate(image, 0) == 0 && ftruncate(image, IMAGE_BYTES) == 0);
 	snprintf(text, sizeof(text),
 		"{\"filename\":\"fd=%d\",\"cdrom\":\"fd=%d\",\"aio\":\"threads\",\"serial\":\"f\","
 		"\"read-only\":%s,\"discard\":%s,\"logical_block_size\":%u}",
-		image, cd, options & 1 ? "true" : "false", options & 2 ? "false" : "true",
+		image, discs[0], options & 1 ? "true" : "false", options & 2 ? "false" : "true",
 		options & 4 ? 4096 : 512);
 	guest_new(&g, &virtio_scsi_class, text);
 	for (unsigned int i = 0; i < 3; i++)
 		guest_queue(&g, i, DEVICE_RING, 0);
 	units[0] = units[1] = NULL;
-	guest_run(&g, options & 8 ? 0 : 1 << 1);
+	guest_run(&g, (options & 8 ? 0 : 1 << 1) | (options & 16 ? 0 : 1 << 2));
 	while (in.left) {
 		uint8_t what = take8(&in);
 
@@ -205,11 +264,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			do_unit(&g, &in);
 		else if ((what & 0x30) == 0x20)
 			do_event(&g, &in);
+		else if ((what & 0x30) == 0x10)
+			do_change(&g, &in);
 		else
 			do_function(&g, &in);
 	}
 	FUZZ_CHECK(!g.dev->broken);
-	FUZZ_CHECK(lseek(image, 0, SEEK_END) == IMAGE_BYTES);
 	guest_free(&g);
+	FUZZ_CHECK(!pending[0].active && !pending[1].active);
+	FUZZ_CHECK(lseek(image, 0, SEEK_END) == (off_t)image_bytes);
 	return 0;
 }
