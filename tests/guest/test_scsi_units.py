@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Units of a virtio-scsi that come and go under a real driver: user-mode Linux, and QEMU's
+"""Units of a virtio-scsi that come, go and change under a real driver: user-mode Linux, and QEMU's
 vhost-user-scsi-pci with two processors and two iothreads."""
 import json
 
 import pytest
 
 from lib.guest_qemu import GuestQemu
-from lib.guest_scsi import SCSI, Units, check_writer, image_of, start_writer
+from lib.guest_scsi import (MIB, SCSI, Units, check_writer, image_of, md5, start_writer,
+                            sum_of)
 from lib.guest_uml import GuestUml
+from lib.process import wait_until
 from lib.ringside import serve
 
 MAPPING = [{"iothread": "a"}, {"iothread": "b"}]
@@ -115,3 +117,28 @@ def test_ends(units):
     units.wait_places((0, 0), (0, 3), (1, 0), (2, 1), (5, 0))
     for name, *place in (("one", 0, 0), ("two", 0, 3), ("three", 2, 1), ("four", 1, 0)):
         units.check(name, *place)
+
+
+def test_changes(units):
+    """A disk gets another size, the CD-ROM another disc; the neighbours hear nothing of it."""
+    guest, qmp = units.guest, units.qmp
+    units.load()
+    check_first(units)
+    for mib in (5, 1, 3):
+        qmp.command("block_resize", device="two", size=mib * MIB)
+        disk = units.disk(0, 3)
+        wait_until(lambda: guest.check(f"cat /sys/block/{disk}/size") == str(mib * MIB // 512),
+                   "another size in the guest")
+        guest.check(f"dd if=/dev/urandom of=/dev/{disk} bs=64k seek={mib * 16 - 1} count=1 "
+                    "oflag=direct")
+        assert (units.folder / "two").stat().st_size == mib * MIB
+        units.check("two", 0, 3)
+    image_of(units.folder / "cd2", 3, "cd2")
+    for name in ("cd2", "cd", "cd2"):
+        qmp.command("blockdev-change-medium", id="cd", filename=str(units.folder / name))
+        assert sum_of(guest, "sr0") == md5(units.folder / name)
+    qmp.command("eject", id="cd")
+    assert guest.run("dd if=/dev/sr0 of=/dev/null bs=2k count=1")[0]
+    for name, *place in (("one", 0, 0), ("three", 2, 1)):
+        units.check(name, *place)
+    assert "I/O error" not in guest.check("dmesg | grep -v sr0 | tail -200")
