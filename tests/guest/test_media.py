@@ -101,7 +101,7 @@ def test_another_disc(tmp_path, rig):
     wait_until(ejects, "the door to open")
     qmp.command("blockdev-change-medium", id="cd", filename=str(first))
     assert sum_of(guest, "sr0") == md5(first)
-    # The driver opens the tray when the last one closes the device, and closes it when one opens it.
+    # The driver opens the tray when the last one closes the device, and closes it for the next.
     wait_tray(qmp, False)
     guest.check("echo 1 >/proc/sys/dev/cdrom/autoeject")
     assert sum_of(guest, "sr0") == md5(first)
