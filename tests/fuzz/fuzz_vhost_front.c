@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device whose rings a hostile back-end serves, from its making to its end: features, memory, a
- * ring, a write of its configuration, a reset. The input is pieces: a byte that says where it goes
- * (1: the back-end's own channel, else its socket), a length of two bytes, and that many bytes. The
- * back-end sends one piece, and all for the channel behind it, for each time that it is spoken to,
- * and hangs up after the last. The device ends, whatever was said, and its main loop never waits
- * for the back-end, but when it is made.
+ * A device whose rings a hostile back-end serves, from its making to its end. Everything runs on
+ * one thread and by a clock of its own: the device's thread is the linker's to take away (see
+ * meson.build), its loop has its turn here, the back-end has its own whenever somebody waits for
+ * it, and where nobody would come any more no time passes. The device ends whatever was said, every
+ * queue comes back, and no descriptor is left.
+ *
+ * The input is pieces: a byte of what it is, a length of two bytes, and that many bytes. The
+ * back-end says one for each message that it hears, with all for its channel behind it, and hangs
+ * up after the last; enum piece_kind has the kinds. A first piece of OPTIONS says which device it
+ * is, and its further bytes what the driver does.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <poll.h>
+#include <semaphore.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -22,21 +28,63 @@
 #include "base/log.h"
 #include "base/value.h"
 #include "proto/vhost_user.h"
+#include "tests/fuzz/mutate.h"
 #include "vhost/vhost.h"
-#include "virtio/vdev.h"
+#include "vhost/vhost_dev.h"
 
 #define RAM_BYTES   0x10000
-#define ROUNDS	    64
-#define ROUND_MS    2
+#define USER_ADDR   0x700000
+#define RING_SIZE   8
+#define ROUNDS_MAX  1000
 #define FDS_PER_MSG 8
+#define PIECE_BYTES 3
+#define STEPS_MAX   64
+#define STEP_NS	    (200 * NSEC_PER_MSEC)
 
-struct peer {
-	const uint8_t *data;
-	size_t size;
-	int fd, channel;
+enum piece_kind {
+	PIECE_RAW, /* bytes */
+	PIECE_CHANNEL, /* bytes on the back-end's own channel */
+	PIECE_GOOD, /* the right answer, its payload xor the bytes */
+	PIECE_SILENCE, /* nothing, until who waits is tired of it */
+	PIECE_END, /* it goes; another may come */
+	PIECE_OPTIONS = 6,
+	PIECE_KIND_MASK = 7,
+	PIECE_FD = 0x80, /* and a file goes along */
 };
 
-static void keep_channel(struct peer *peer, struct msghdr *msg)
+enum {
+	OPTION_RECONNECT = 1,
+	OPTION_WATCH = 2,
+	OPTION_PACKED = 4, /* offered by good answers */
+	OPTION_GOOD = 8, /* after the last piece all answers are good */
+	OPTION_NO_REGION = 16, /* good answers offer none for what is in flight */
+};
+
+static const struct {
+	const char *name, *option, *value;
+} classes[] = {
+	{ "vhost-user-blk" },
+	{ "vhost-user-net" },
+	{ "vhost-user-fs", "tag", "t" },
+	{ "vhost-user-scsi" },
+	{ "vhost-user-device", "virtio-id", "4" },
+};
+
+static struct {
+	const uint8_t *data;
+	size_t size;
+	uint8_t options;
+	int fd, channel;
+	bool silent;
+	uint64_t clock_ns; /* 0: no run */
+	struct loop *talk;
+} run = { .fd = -1, .channel = -1 };
+
+static struct loop main_loop;
+
+/* --- the back-end --- */
+
+static void keep_channel(struct msghdr *msg)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t num = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -45,70 +93,259 @@ static void keep_channel(struct peer *peer, struct msghdr *msg)
 
 		memcpy(fds, CMSG_DATA(c), num * sizeof(int));
 		for (size_t i = 0; i < num; i++) {
-			if (peer->channel < 0 &&
+			if (run.channel < 0 &&
 				getsockopt(fds[i], SOL_SOCKET, SO_TYPE, &type, &len) == 0)
-				peer->channel = take_fd(&fds[i]);
+				run.channel = take_fd(&fds[i]);
 			close_fd(&fds[i]);
 		}
 	}
 }
 
-/* Takes one message; keeps the first socket that comes along. False at the end. */
-static bool take(struct peer *peer)
+/* One message, whole; keeps the first socket that comes along. False where none is there. */
+static bool take(struct vhu_header *header, union vhu_payload *payload)
 {
 	union {
 		char bytes[CMSG_SPACE(FDS_PER_MSG * sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct vhu_header header;
-	char waste[VHU_PAYLOAD_MAX];
-	struct iovec iov = { &header, sizeof(header) };
+	struct iovec iov = { header, sizeof(*header) };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes) };
 	size_t bytes;
 
-	if (recvmsg(peer->fd, &msg, MSG_WAITALL) != (ssize_t)sizeof(header))
+	if (run.fd < 0 || recvmsg(run.fd, &msg, MSG_DONTWAIT) != (ssize_t)sizeof(*header))
 		return false;
-	keep_channel(peer, &msg);
-	bytes = le32_get(header.size);
-	FUZZ_CHECK(bytes <= sizeof(waste));
-	return !bytes || recv(peer->fd, waste, bytes, MSG_WAITALL) == (ssize_t)bytes;
+	keep_channel(&msg);
+	bytes = le32_get(header->size);
+	FUZZ_CHECK(bytes <= sizeof(*payload));
+	memset(payload, 0, sizeof(*payload));
+	return !bytes || recv(run.fd, payload, bytes, MSG_DONTWAIT) == (ssize_t)bytes;
 }
 
-/* False after the last piece. */
-static bool answer(struct peer *peer)
+static void say(int fd, const void *bytes, size_t len, bool with_file)
 {
-	while (peer->size > 3) {
-		bool to_channel = peer->data[0] == 1;
-		size_t len = peer->data[1] | (size_t)peer->data[2] << 8;
-		int fd = to_channel ? peer->channel : peer->fd;
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct iovec iov = { (void *)(uintptr_t)bytes, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	_cleanup_fd_ int file = -1;
 
-		len = MIN(len, peer->size - 3);
-		if (len && fd >= 0)
-			(void)!send(fd, peer->data + 3, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		peer->data += 3 + len;
-		peer->size -= 3 + len;
-		if (!to_channel)
-			return true;
+	if (fd < 0 || !len)
+		return;
+	if (with_file) {
+		file = memfd_create("fuzz", MFD_CLOEXEC);
+		FUZZ_CHECK(file >= 0 && ftruncate(file, RAM_BYTES) == 0);
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control.bytes);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &file, sizeof(file));
 	}
-	return false;
+	(void)!sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void *peer_main(void *opaque)
+static uint64_t good_word(uint32_t request)
 {
-	struct peer *peer = opaque;
+	switch (request) {
+	case VHU_GET_FEATURES:
+		return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_EVENT_IDX |
+		       1ull << VHU_F_PROTOCOL_FEATURES | 1ull << VHU_F_LOG_ALL | 0x7f |
+		       (run.options & OPTION_PACKED ? 1ull << VIRTIO_F_RING_PACKED : 0);
+	case VHU_GET_PROTOCOL_FEATURES:
+		return run.options & OPTION_NO_REGION ? ~(1ull << VHU_PF_INFLIGHT_SHMFD)
+						      : UINT64_MAX;
+	case VHU_GET_QUEUE_NUM: return 2;
+	case VHU_GET_MAX_MEM_SLOTS: return 8;
+	default: return 0;
+	}
+}
 
-	while (take(peer) && answer(peer))
-		;
-	shutdown(peer->fd, SHUT_RDWR);
-	return NULL;
+/* What to answer, and how long it is; 0: nothing is expected. The request is in @payload. */
+static size_t good_answer(
+	const struct vhu_header *header, union vhu_payload *payload, bool *with_file)
+{
+	uint32_t request = le32_get(header->request);
+	const struct vhu_rule *rule = vhu_rule(request);
+
+	*with_file = request == VHU_GET_INFLIGHT_FD;
+	if (request == VHU_GET_CONFIG)
+		return le32_get(header->size);
+	if (request == VHU_GET_INFLIGHT_FD) {
+		payload->inflight.mmap_size = le64_make(RAM_BYTES);
+		return sizeof(payload->inflight);
+	}
+	if (request == VHU_GET_VRING_BASE) {
+		payload->state.num = le32_make(0);
+		return sizeof(payload->state);
+	}
+	payload->u64.value = le64_make(good_word(request));
+	return (rule && rule->reply == VHU_REPLY_OWN) || (le32_get(header->flags) & VHU_NEED_REPLY)
+		       ? sizeof(payload->u64)
+		       : 0;
+}
+
+static void say_good(const struct vhu_header *header, const union vhu_payload *payload,
+	const uint8_t *flip, size_t num_flips)
+{
+	struct {
+		struct vhu_header header;
+		union vhu_payload payload;
+	} answer = { .payload = *payload };
+	bool with_file;
+	size_t len = good_answer(header, &answer.payload, &with_file);
+
+	if (!len)
+		return;
+	answer.header = vhu_header_make(le32_get(header->request), VHU_FLAG_REPLY, (uint32_t)len);
+	for (size_t i = 0; i < MIN(len, num_flips); i++)
+		answer.payload.bytes[i] ^= flip[i];
+	say(run.fd, &answer, offsetof(__typeof__(answer), payload) + len, with_file);
+}
+
+/* The next pieces, to the first that is said on the connection. False after the last. */
+static bool answer(const struct vhu_header *header, const union vhu_payload *payload)
+{
+	while (run.size >= PIECE_BYTES) {
+		const uint8_t *bytes = run.data + PIECE_BYTES;
+		uint8_t kind = run.data[0] & PIECE_KIND_MASK;
+		bool with_file = run.data[0] & PIECE_FD;
+		size_t len = MIN((size_t)(run.data[1] | run.data[2] << 8), run.size - PIECE_BYTES);
+
+		run.data += PIECE_BYTES + len;
+		run.size -= PIECE_BYTES + len;
+		if (kind == PIECE_CHANNEL) {
+			say(run.channel, bytes, len, with_file);
+			continue;
+		}
+		if (kind == PIECE_GOOD && header)
+			say_good(header, payload, bytes, len);
+		else if (kind == PIECE_SILENCE)
+			run.silent = true;
+		else if (kind == PIECE_END)
+			return false;
+		else
+			say(run.fd, bytes, len, with_file);
+		return true;
+	}
+	if (!header || !(run.options & OPTION_GOOD))
+		return false;
+	say_good(header, payload, NULL, 0);
+	return true;
+}
+
+static void hang_up(void)
+{
+	close_fd(&run.fd);
+	close_fd(&run.channel);
+}
+
+static void hear(void)
+{
+	union vhu_payload payload;
+	struct vhu_header header;
+
+	while (take(&header, &payload))
+		if (!answer(&header, &payload))
+			hang_up();
+}
+
+/* --- in the place of what would wait --- */
+
+/* Of the linker: with --wrap=X calls of X come here, and X itself is the other one. */
+#define WRAPPED(type, name, ...)         \
+	type __real_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__)
+
+WRAPPED(int, clock_gettime, clockid_t clock, struct timespec *ts)
+{
+	if (!run.clock_ns || clock != CLOCK_MONOTONIC)
+		return __real_clock_gettime(clock, ts);
+	ts->tv_sec = (time_t)(run.clock_ns / NSEC_PER_SEC);
+	ts->tv_nsec = (long)(run.clock_ns % NSEC_PER_SEC);
+	return 0;
+}
+
+/* Only who waits for the back-end waits at all. */
+WRAPPED(int, poll, struct pollfd *fds, nfds_t num, int timeout)
+{
+	int r;
+
+	if (!run.clock_ns || timeout <= 0)
+		return __real_poll(fds, num, timeout);
+	hear();
+	while ((r = __real_poll(fds, num, 0)) == 0 && !run.silent)
+		if (!answer(NULL, NULL))
+			hang_up();
+	if (r == 0)
+		run.clock_ns += (uint64_t)timeout * NSEC_PER_MSEC;
+	run.silent = false;
+	return r;
+}
+
+WRAPPED(int, loop_thread_start, struct loop *loop, struct err *err)
+{
+	(void)err;
+	run.talk = loop;
+	return 0;
+}
+
+WRAPPED(void, loop_thread_join, struct loop *loop)
+{
+	for (int i = 0; i < 3; i++)
+		loop_run_once(loop, 0);
+	run.talk = NULL;
+}
+
+WRAPPED(int, sem_timedwait, sem_t *sem, const struct timespec *end)
+{
+	(void)end;
+	for (int i = 0; i < ROUNDS_MAX && run.talk; i++) {
+		if (sem_trywait(sem) == 0)
+			return 0;
+		loop_run_once(run.talk, 0);
+	}
+	FUZZ_CHECK(sem_trywait(sem) == 0);
+	return 0;
+}
+
+WRAPPED(int, host_connect_unix, const char *spec, struct err *err)
+{
+	int pair[2];
+
+	(void)spec;
+	(void)err;
+	hang_up();
+	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	run.fd = pair[0];
+	return pair[1];
+}
+
+/* --- the driver --- */
+
+/* Until nothing is under way. No job waits for time to pass. */
+static void settle(struct vdev *dev)
+{
+	struct vhost_dev *vd = vhost_dev_of(dev);
+	int rest = 2;
+
+	for (int i = 0; i < ROUNDS_MAX && rest; i++) {
+		loop_run_once(run.talk, 0);
+		hear();
+		loop_run_once(&main_loop, 0);
+		rest = atomic_load(&vd->talk->num_refs) > 1 ? 2 : rest - 1;
+	}
+	FUZZ_CHECK(!rest);
 }
 
 static struct gmem *make_memory(void)
 {
-	const struct gmem_region_desc desc = { .size = RAM_BYTES, .user_addr = 0x700000 };
+	const struct gmem_region_desc desc = { .size = RAM_BYTES, .user_addr = USER_ADDR };
 	_cleanup_fd_ int fd = memfd_create("fuzz", MFD_CLOEXEC);
 	struct gmem_region *region;
 	struct gmem *mem;
@@ -123,26 +360,16 @@ static struct gmem *make_memory(void)
 
 static void give_fds(struct vq *vq)
 {
-	int kick = eventfd(0, EFD_NONBLOCK), call = eventfd(0, EFD_NONBLOCK);
+	int kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	int call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
 	vq_set_kick_fd(vq, &kick);
 	vq_set_call_fd(vq, &call);
 }
 
-/* As a transport would. Every queue comes back in the end, or this never ends. */
-static void stop(struct loop *loop, struct vdev *dev)
-{
-	vdev_hold(dev);
-	while (!vdev_is_idle(dev))
-		loop_run_once(loop, ROUND_MS);
-	vdev_reset(dev);
-	vdev_release(dev);
-}
-
-static void drive(struct loop *loop, struct vdev *dev)
+static void start(struct vdev *dev)
 {
 	struct gmem *mem = make_memory();
-	uint8_t config[VDEV_CONFIG_MAX];
 
 	vdev_set_mem(dev, mem);
 	gmem_unref(mem);
@@ -151,19 +378,129 @@ static void drive(struct loop *loop, struct vdev *dev)
 		struct vq *vq = &dev->queues[i];
 
 		give_fds(vq);
-		vq_set_num(vq, 8, NULL);
-		vq_set_areas(vq, 0x1000, 0x2000, 0x3000, NULL);
+		vq_set_num(vq, RING_SIZE, NULL);
+		vq_set_areas(
+			vq, 0x1000 + 0x4000 * i, 0x2000 + 0x4000 * i, 0x3000 + 0x4000 * i, NULL);
 		vq->enabled = true;
 	}
 	vdev_derive_status(dev, VIRTIO_STATUS_DRIVER_OK, 0);
-	vdev_set_config(dev, 0, "x", 1);
-	for (unsigned int i = 0;
-		i < ROUNDS && !dev->broken && dev->view.vhost->rings[0].started == false; i++)
-		loop_run_once(loop, ROUND_MS);
+}
+
+/* As a transport would. */
+static void stop(struct vdev *dev)
+{
+	vdev_hold(dev);
+	settle(dev);
+	FUZZ_CHECK(vdev_is_idle(dev));
+	vdev_reset(dev);
+	vdev_release(dev);
+}
+
+static void restart(struct vdev *dev)
+{
+	stop(dev);
+	start(dev);
+}
+
+static void change_fds(struct vdev *dev)
+{
 	give_fds(&dev->queues[0]);
-	loop_run_once(loop, ROUND_MS);
+}
+
+static void pause_queue(struct vdev *dev)
+{
+	struct vq *vq = &dev->queues[0];
+
+	vdev_hold_queue(dev, vq);
+	settle(dev);
+	FUZZ_CHECK(vq->state == VQ_IDLE);
+	vdev_release_queue(dev, vq);
+}
+
+static void write_config(struct vdev *dev)
+{
+	vdev_set_config(dev, 0, "x", 1);
+}
+
+static void read_config(struct vdev *dev)
+{
+	uint8_t config[VDEV_CONFIG_MAX];
+
 	vdev_get_config(dev, config);
-	stop(loop, dev);
+}
+
+/* For a timer that is due, a dial among them. */
+static void pass_time(struct vdev *dev)
+{
+	(void)dev;
+	run.clock_ns += STEP_NS;
+}
+
+/* The ring goes on: an index of one that is split, a descriptor of one that is packed. */
+static void move_ring(struct vdev *dev, uint64_t gpa)
+{
+	uint8_t *at = gmem_ptr(dev->mem, gpa, 1);
+
+	FUZZ_CHECK(at);
+	++*at;
+}
+
+static void make_available(struct vdev *dev)
+{
+	move_ring(dev, 0x2002);
+}
+
+static void make_used(struct vdev *dev)
+{
+	move_ring(dev, 0x3002);
+}
+
+static void (*const steps[])(struct vdev *dev) = {
+	pass_time,
+	write_config,
+	read_config,
+	change_fds,
+	pause_queue,
+	restart,
+	make_available,
+	make_used,
+};
+
+/* What is done where the input says nothing of it. */
+static const uint8_t usual[] = { 1, 3, 2 };
+
+static void drive(struct vdev *dev, const uint8_t *script, size_t len)
+{
+	start(dev);
+	settle(dev);
+	for (size_t i = 0; i < MIN(len, (size_t)STEPS_MAX); i++) {
+		steps[script[i] % ARRAY_SIZE(steps)](dev);
+		/* Bit 7: the next one comes before anything of this is done. */
+		if (!(script[i] & 0x80))
+			settle(dev);
+	}
+	stop(dev);
+}
+
+/* --- one run --- */
+
+static struct vdev *make_device(unsigned int which)
+{
+	const struct vdev_class *cls = vhost_class_find(classes[which].name);
+	struct vdev *dev = vdev_new(cls, "d", &main_loop, &main_loop);
+	_cleanup_value_ struct json_object *args = json_object_new_object();
+	struct err err;
+
+	json_object_object_add(args, "connect", json_object_new_string("/back-end"));
+	json_object_object_add(
+		args, "reconnect", json_object_new_boolean(run.options & OPTION_RECONNECT ? 1 : 0));
+	json_object_object_add(
+		args, "watch", json_object_new_boolean(run.options & OPTION_WATCH ? 1 : 0));
+	if (classes[which].option)
+		json_object_object_add(
+			args, classes[which].option, json_object_new_string(classes[which].value));
+	FUZZ_CHECK(options_take(cls->options, dev, args, &err) == 0);
+	return dev;
 }
 
 static void on_gone(struct vdev_wait *wait)
@@ -171,41 +508,60 @@ static void on_gone(struct vdev_wait *wait)
 	wait->fn = NULL;
 }
 
+static int lowest_free_fd(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	close(fd);
+	return fd;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct vdev_class *cls = vhost_class_find("vhost-user-blk");
 	struct vdev_wait gone = { .fn = on_gone };
-	struct peer peer = { data, size, -1, -1 };
-	struct json_object *args;
-	struct loop loop;
+	const uint8_t *script = usual;
+	size_t script_bytes = sizeof(usual);
+	unsigned int which = 0;
 	struct vdev *dev;
-	pthread_t thread;
-	char text[32];
-	int pair[2];
+	int before = lowest_free_fd();
 
-	log_set_level(LOG_LEVEL_ERROR - 1);
-	FUZZ_CHECK(loop_init(&loop, "main", NULL) == 0);
-	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-	peer.fd = pair[0];
-	FUZZ_CHECK(pthread_create(&thread, NULL, peer_main, &peer) == 0);
-	dev = vdev_new(cls, "d", &loop, &loop);
-	snprintf(text, sizeof(text), "fd=%d", pair[1]);
-	args = json_object_new_object();
-	json_object_object_add(args, "connect", json_object_new_string(text));
-	FUZZ_CHECK(options_take(cls->options, dev, args, NULL) == 0);
-	json_object_put(args);
+	log_set_level((enum log_level) - 1);
+	run.clock_ns = NSEC_PER_SEC;
+	run.options = 0;
+	run.silent = false;
+	if (size >= PIECE_BYTES + 2 && (data[0] & PIECE_KIND_MASK) == PIECE_OPTIONS) {
+		size_t len = MIN((size_t)(data[1] | data[2] << 8), size - PIECE_BYTES);
+
+		run.options = len ? data[PIECE_BYTES] : 0;
+		which = len > 1 ? data[PIECE_BYTES + 1] % ARRAY_SIZE(classes) : 0;
+		script = data + PIECE_BYTES + MIN(len, (size_t)2);
+		script_bytes = len - MIN(len, (size_t)2);
+		data += PIECE_BYTES + len;
+		size -= PIECE_BYTES + len;
+	}
+	run.data = data;
+	run.size = size;
+	FUZZ_CHECK(loop_init(&main_loop, "main", NULL) == 0);
+	dev = make_device(which);
 	if (vdev_realize(dev, NULL) == 0 && dev->num_queues)
-		drive(&loop, dev);
-	close(pair[1]);
-	shutdown(pair[0], SHUT_RDWR);
+		drive(dev, script, script_bytes);
 	vdev_destroy(dev, &gone);
-	while (gone.fn)
-		loop_run_once(&loop, ROUND_MS);
+	for (int i = 0; i < ROUNDS_MAX && gone.fn; i++) {
+		if (run.talk)
+			loop_run_once(run.talk, 0);
+		loop_run_once(&main_loop, 0);
+	}
+	FUZZ_CHECK(!gone.fn);
 	/* What came back from the thread after its owner had left. */
-	loop_run_once(&loop, 0);
-	pthread_join(thread, NULL);
-	close_fd(&peer.fd);
-	close_fd(&peer.channel);
-	loop_deinit(&loop);
+	loop_run_once(&main_loop, 0);
+	loop_deinit(&main_loop);
+	hang_up();
+	FUZZ_CHECK(lowest_free_fd() == before);
+	run.clock_ns = 0;
 	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	return mutate_pieces((struct piece_format){ PIECE_BYTES, 1 }, data, size, max_size, seed);
 }
