@@ -98,6 +98,7 @@ static const struct {
 	const char *hint;
 } open_hints[] = {
 	{ ENOENT, ": is the name right, relative to the folder where this was started?" },
+	{ EEXIST, ": choose another name, or remove it" },
 	{ ENOTDIR, ": a part of the path is a file" },
 	{ EACCES, ": the user that runs this needs permission for the file and its folders" },
 	{ EPERM, ": the user that runs this needs permission for it" },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The subcommands by table. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +69,7 @@ static int help_main(int argc, char **argv)
 	return EXIT_SUCCESS;
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
 	const struct command *command;
 
@@ -87,4 +88,16 @@ int main(int argc, char **argv)
 		return command->main(argc - 1, argv + 1);
 	fprintf(stderr, "ringside: there is no command '%s'\nTry 'ringside help'.\n", argv[1]);
 	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	int status = run_command(argc, argv);
+
+	/* What a script reads, a result on a full disk for instance, is not lost in silence. */
+	if (status == EXIT_SUCCESS && (fflush(stdout) != 0 || ferror(stdout))) {
+		fprintf(stderr, "ringside: cannot write to standard output: %s\n", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	return status;
 }

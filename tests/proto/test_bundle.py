@@ -97,7 +97,8 @@ def test_payload_on_request(host, tmp_path):
 
 def test_files_that_are_there_stay(host, tmp_path):
     (tmp_path / "b.tar").write_text("mine")
-    assert "b.tar" in bundle(host, "-o", "b.tar", cwd=tmp_path, status=1)
+    said = bundle(host, "-o", "b.tar", cwd=tmp_path, status=1)
+    assert "'b.tar' for writing: File exists: choose another name" in said
     assert (tmp_path / "b.tar").read_text() == "mine"
     # A name by the date, and nobody else may read it.
     bundle(host, cwd=tmp_path)

@@ -141,6 +141,14 @@ def test_help(words):
     assert max(map(len, run.stdout.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("words", HELP)
+def test_help_that_is_lost(words):
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run([binary(), *words], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert run.returncode == 1
+    assert b"cannot write to standard output: No space left on device" in run.stderr
+
+
 def test_notify_socket(tmp_path):
     folder = Folder()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
