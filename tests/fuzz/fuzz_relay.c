@@ -350,17 +350,9 @@ static void tear_down(struct run *run, bool front_goes)
 	FUZZ_CHECK(rmdir(run->folder) == 0);
 }
 
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDERR_FILENO);
-
-	close(fd);
-	return fd;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int before = lowest_free_fd();
+	unsigned int before = fuzz_open_fds();
 	struct run run = { .front = -1, .back = -1 };
 	unsigned int num_deaths = 0;
 
@@ -392,6 +384,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= PREFIX_BYTES + len;
 	}
 	tear_down(&run, run.reconnects || size & 1);
-	FUZZ_CHECK(lowest_free_fd() == before);
+	FUZZ_CHECK(fuzz_open_fds() == before);
 	return 0;
 }

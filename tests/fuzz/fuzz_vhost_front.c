@@ -508,14 +508,6 @@ static void on_gone(struct vdev_wait *wait)
 	wait->fn = NULL;
 }
 
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDERR_FILENO);
-
-	close(fd);
-	return fd;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vdev_wait gone = { .fn = on_gone };
@@ -523,7 +515,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t script_bytes = sizeof(usual);
 	unsigned int which = 0;
 	struct vdev *dev;
-	int before = lowest_free_fd();
+	unsigned int before = fuzz_open_fds();
 
 	log_set_level((enum log_level) - 1);
 	run.clock_ns = NSEC_PER_SEC;
@@ -556,7 +548,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	loop_run_once(&main_loop, 0);
 	loop_deinit(&main_loop);
 	hang_up();
-	FUZZ_CHECK(lowest_free_fd() == before);
+	FUZZ_CHECK(fuzz_open_fds() == before);
 	run.clock_ns = 0;
 	return 0;
 }

@@ -179,17 +179,10 @@ static void finish(struct loop *loop, struct vdev *dev)
 	FUZZ_CHECK(!wait.fn);
 }
 
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDERR_FILENO);
-
-	close(fd);
-	return fd;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int before = lowest_free_fd(), pair[2];
+	unsigned int before = fuzz_open_fds();
+	int pair[2];
 	struct err err = { { 0 } };
 	struct loop loop;
 	struct vdev *dev;
@@ -215,6 +208,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(pair[1]);
 	finish(&loop, dev);
 	loop_deinit(&loop);
-	FUZZ_CHECK(lowest_free_fd() == before);
+	FUZZ_CHECK(fuzz_open_fds() == before);
 	return 0;
 }
