@@ -30,4 +30,10 @@ static inline unsigned int fuzz_open_fds(void)
 		}                                                                       \
 	} while (0)
 
+/* Of the linker: with --wrap=X (meson.build) calls of X come here, and X itself is __real_X. */
+#define FUZZ_WRAPPED(type, name, ...)    \
+	type __real_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__)
+
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Two hostile ends of a relay: bytes become messages with descriptors, of the front-end or of the
- * back-end, and after each of them somebody looks, by all five commands, at the transcript,
- * at what is remarkable in it and at who negotiated what.
- * Whatever comes, the process lives, no queue ever runs, and once an end has gone neither memory
- * nor a descriptor is left.
+ * back-end, and after the first, second, fourth and so on, and the last, somebody looks, by all
+ * five commands, at the transcript, at what is remarkable in it and at who negotiated what. Time
+ * passes only where somebody would wait for it. Whatever comes, the process lives, no queue ever
+ * runs, and once an end has gone neither memory nor a descriptor is left.
  *
  * With bit 6 in the first message's flags the relay reconnects. Then a message whose number is 255
  * is the back-end's death, after which there is another; with bit 5 in its flags one that answers
@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -37,6 +38,7 @@
 #include "inspect/vhost.h"
 #include "inspect/virtio.h"
 #include "proto/vhost_user.h"
+#include "tests/fuzz/mutate.h"
 #include "vhost/pump.h"
 #include "vhost/relay.h"
 
@@ -66,6 +68,7 @@ struct run {
 	bool is_good; /* the back-end answers */
 	const uint8_t *record; /* what a good back-end writes into the region that it gives */
 	size_t record_bytes;
+	unsigned int num_turns;
 };
 
 static int new_fd(unsigned int kind)
@@ -250,8 +253,36 @@ static void turn(struct run *run)
 		if (!run->is_good)
 			drain(run->back);
 	}
-	look(run);
+	/* A look costs more than many messages: at the first ones, and then less and less often. */
+	run->num_turns++;
+	if (!(run->num_turns & (run->num_turns - 1)))
+		look(run);
 }
+
+/* --- time --- */
+
+/* What the relay believes that it is; 0: no run. It passes where somebody would wait for it. */
+static uint64_t clock_ns;
+
+FUZZ_WRAPPED(int, clock_gettime, clockid_t clock, struct timespec *ts)
+{
+	if (!clock_ns || clock != CLOCK_MONOTONIC)
+		return __real_clock_gettime(clock, ts);
+	ts->tv_sec = (time_t)(clock_ns / NSEC_PER_SEC);
+	ts->tv_nsec = (long)(clock_ns % NSEC_PER_SEC);
+	return 0;
+}
+
+FUZZ_WRAPPED(int, epoll_wait, int fd, struct epoll_event *events, int max, int timeout)
+{
+	int r = __real_epoll_wait(fd, events, max, 0);
+
+	if (r == 0 && timeout > 0)
+		clock_ns += (uint64_t)timeout * NSEC_PER_MSEC;
+	return r;
+}
+
+/* --- a run --- */
 
 static struct sockaddr_un address(const char *path)
 {
@@ -359,6 +390,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run.deaths = size >= PREFIX_BYTES && (data[1] & RECONNECTS);
 	run.reconnects = run.deaths || (size && data[0] == 255);
 	log_set_level((enum log_level) - 1);
+	clock_ns = NSEC_PER_SEC;
 	set_up(&run);
 	while (size >= PREFIX_BYTES) {
 		const uint8_t *prefix = data;
@@ -383,7 +415,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += PREFIX_BYTES + len;
 		size -= PREFIX_BYTES + len;
 	}
+	look(&run);
 	tear_down(&run, run.reconnects || size & 1);
 	FUZZ_CHECK(fuzz_open_fds() == before);
+	clock_ns = 0;
 	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	return mutate_pieces((struct piece_format){ PREFIX_BYTES, 2 }, data, size, max_size, seed);
 }

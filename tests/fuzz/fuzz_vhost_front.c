@@ -256,13 +256,7 @@ static void hear(void)
 
 /* --- in the place of what would wait --- */
 
-/* Of the linker: with --wrap=X calls of X come here, and X itself is the other one. */
-#define WRAPPED(type, name, ...)         \
-	type __real_##name(__VA_ARGS__); \
-	type __wrap_##name(__VA_ARGS__); \
-	type __wrap_##name(__VA_ARGS__)
-
-WRAPPED(int, clock_gettime, clockid_t clock, struct timespec *ts)
+FUZZ_WRAPPED(int, clock_gettime, clockid_t clock, struct timespec *ts)
 {
 	if (!run.clock_ns || clock != CLOCK_MONOTONIC)
 		return __real_clock_gettime(clock, ts);
@@ -272,7 +266,7 @@ WRAPPED(int, clock_gettime, clockid_t clock, struct timespec *ts)
 }
 
 /* Only who waits for the back-end waits at all. */
-WRAPPED(int, poll, struct pollfd *fds, nfds_t num, int timeout)
+FUZZ_WRAPPED(int, poll, struct pollfd *fds, nfds_t num, int timeout)
 {
 	int r;
 
@@ -288,21 +282,21 @@ WRAPPED(int, poll, struct pollfd *fds, nfds_t num, int timeout)
 	return r;
 }
 
-WRAPPED(int, loop_thread_start, struct loop *loop, struct err *err)
+FUZZ_WRAPPED(int, loop_thread_start, struct loop *loop, struct err *err)
 {
 	(void)err;
 	run.talk = loop;
 	return 0;
 }
 
-WRAPPED(void, loop_thread_join, struct loop *loop)
+FUZZ_WRAPPED(void, loop_thread_join, struct loop *loop)
 {
 	for (int i = 0; i < 3; i++)
 		loop_run_once(loop, 0);
 	run.talk = NULL;
 }
 
-WRAPPED(int, sem_timedwait, sem_t *sem, const struct timespec *end)
+FUZZ_WRAPPED(int, sem_timedwait, sem_t *sem, const struct timespec *end)
 {
 	(void)end;
 	for (int i = 0; i < ROUNDS_MAX && run.talk; i++) {
@@ -314,7 +308,7 @@ WRAPPED(int, sem_timedwait, sem_t *sem, const struct timespec *end)
 	return 0;
 }
 
-WRAPPED(int, host_connect_unix, const char *spec, struct err *err)
+FUZZ_WRAPPED(int, host_connect_unix, const char *spec, struct err *err)
 {
 	int pair[2];
 
