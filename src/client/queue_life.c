@@ -62,6 +62,7 @@ static const struct event_row {
 	{ "call-suppressed", "used", "answers" },
 	{ "call-full", "used", "answers" },
 	{ "call-lost", "used", "answers", .is_bad = true },
+	{ "call-held", "used", "answers" },
 	{ "notify-on", "from" },
 	{ "notify-off", "at" },
 };

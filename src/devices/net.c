@@ -67,6 +67,7 @@ void net_forget_commands(struct vnet *n)
 		atomic_store(&n->vlans[i], 0);
 	atomic_store(&n->pairs_in_use, 1);
 	net_rss_spread(&n->steer.rss, 1);
+	net_coalesce_forget(n);
 	atomic_store(&n->guest_offloads, UINT64_MAX);
 	atomic_store(&n->announce, false);
 }
@@ -241,6 +242,8 @@ static void net_offer(struct vnet *n)
 	virtio_features_set(f, VIRTIO_NET_F_MRG_RXBUF, n->mergeable);
 	virtio_features_set(f, VIRTIO_NET_F_MQ, n->num_pairs > 1);
 	virtio_features_set(f, VIRTIO_NET_F_RSS, n->scales);
+	virtio_features_set(f, VIRTIO_NET_F_NOTF_COAL, n->coalesces);
+	virtio_features_set(f, VIRTIO_NET_F_VQ_NOTF_COAL, n->coalesces);
 	virtio_features_set(f, VIRTIO_NET_F_MTU, n->mtu > 0);
 	virtio_features_set(f, VIRTIO_NET_F_SPEED_DUPLEX, n->speed || n->duplex);
 	for (i = 0; i < ARRAY_SIZE(with_control); i++)
@@ -260,6 +263,8 @@ static int net_realize(struct vdev *dev, struct err *err)
 	if (n->num_pairs > 1 && !n->control)
 		return err_set(err, -EINVAL, "%s: queues=%u needs ctrl_vq=on", vdev_label(dev),
 			n->num_pairs);
+	if (n->coalesces && !n->control)
+		return err_set(err, -EINVAL, "%s: notf_coal=on needs ctrl_vq=on", vdev_label(dev));
 	if (n->scales && n->num_pairs < 2)
 		return err_set(
 			err, -EINVAL, "%s: rss=on needs queues= of 2 or more", vdev_label(dev));
@@ -273,7 +278,8 @@ static int net_realize(struct vdev *dev, struct err *err)
 	for (i = 0; i < n->num_pairs; i++) {
 		n->rx[i].net = n->tx[i].net = n;
 		n->rx[i].pair = i;
-		n->rx[i].sync_post.fn = net_ctrl_on_sync;
+		n->rx[i].sync_post.fn = net_ctrl_on_sync_rx;
+		n->tx[i].sync_post.fn = net_ctrl_on_sync_tx;
 	}
 	n->ctrl.done_post.fn = net_ctrl_on_done;
 	n->steer.work.fn = net_steer_on_work;
@@ -425,6 +431,8 @@ static const struct option_spec net_options[] = {
 		"offer VIRTIO_NET_F_MRG_RXBUF" },
 	{ "ctrl_vq", OPTION_BOOL, offsetof(struct vnet, control), "on", 0, 0, NULL,
 		"offer a control queue and what goes by it" },
+	{ "notf_coal", OPTION_BOOL, offsetof(struct vnet, coalesces), "off", 0, 0, NULL,
+		"offer notification coalescing: interrupts wait as the driver says" },
 	{ "offloads", OPTION_BOOL, offsetof(struct vnet, offloads), "on", 0, 0, NULL,
 		"offer checksums and segments as far as what is behind it can" },
 	{ NULL },

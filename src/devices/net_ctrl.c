@@ -160,13 +160,15 @@ static enum result stats_get(struct vnet *n, struct chain *c, uint8_t command)
 	return net_stats_get(n, c) ? OK : ERR;
 }
 
-/* --- pairs of queues: every receive queue's loop has to hear of it --- */
+/* --- what queues have to hear of, each on its loop --- */
 
-static void sync_one(struct net_rx *rx)
+static void sync_one(struct vnet *n, unsigned int queue)
 {
+	struct net_rx *rx = &n->rx[queue / 2];
 	struct err err = { 0 };
 
-	if (net_rx_sync(rx, &err) < 0)
+	net_coalesce_sync(n, queue);
+	if (queue % 2 == 0 && net_rx_sync(rx, &err) < 0)
 		vq_break(rx->vq, "%s", err.msg);
 }
 
@@ -176,22 +178,57 @@ static bool one_less(struct net_ctrl *ctrl)
 	return atomic_fetch_sub(&ctrl->num_pending, 1) == 1;
 }
 
-void net_ctrl_on_sync(struct loop_post *post)
+static void on_sync(struct vnet *n, unsigned int queue)
 {
-	struct net_rx *rx = container_of(post, struct net_rx, sync_post);
-	struct net_ctrl *ctrl = &rx->net->ctrl;
+	struct net_ctrl *ctrl = &n->ctrl;
 	/* The chain that waits keeps the control queue from being idle: it is there. */
 	struct loop *loop = ctrl->vq->loop;
 
-	sync_one(rx);
+	sync_one(n, queue);
 	if (one_less(ctrl))
 		loop_post(loop, &ctrl->done_post);
 }
 
-static enum result mq_pairs(struct vnet *n, struct chain *c, uint8_t command)
+void net_ctrl_on_sync_rx(struct loop_post *post)
+{
+	struct net_rx *rx = container_of(post, struct net_rx, sync_post);
+
+	on_sync(rx->net, 2 * rx->pair);
+}
+
+void net_ctrl_on_sync_tx(struct loop_post *post)
+{
+	struct net_tx *tx = container_of(post, struct net_tx, sync_post);
+
+	on_sync(tx->net, 2 * (unsigned int)(tx - tx->net->tx) + 1);
+}
+
+/* The answer is OK, once all have heard. */
+static enum result tell_queues(struct vnet *n, struct chain *c)
 {
 	struct net_ctrl *ctrl = &n->ctrl;
 	unsigned int i;
+
+	ctrl->waiting = c;
+	atomic_store(&ctrl->num_pending, 2 * n->num_pairs + 1);
+	for (i = 0; i < 2 * n->num_pairs; i++) {
+		struct loop *loop = n->dev.queues[i].loop;
+
+		if (loop != ctrl->vq->loop) {
+			loop_post(loop, i % 2 ? &n->tx[i / 2].sync_post : &n->rx[i / 2].sync_post);
+			continue;
+		}
+		sync_one(n, i);
+		one_less(ctrl);
+	}
+	if (!one_less(ctrl))
+		return LATER;
+	ctrl->waiting = NULL;
+	return OK;
+}
+
+static enum result mq_pairs(struct vnet *n, struct chain *c, uint8_t command)
+{
 	uint16_t pairs;
 	le16 wire;
 
@@ -204,22 +241,25 @@ static enum result mq_pairs(struct vnet *n, struct chain *c, uint8_t command)
 	atomic_store(&n->pairs_in_use, pairs);
 	if (net_steers(n))
 		net_rss_spread(&n->steer.rss, pairs);
-	ctrl->waiting = c;
-	atomic_store(&ctrl->num_pending, n->num_pairs + 1);
-	for (i = 0; i < n->num_pairs; i++) {
-		struct loop *loop = n->dev.queues[2 * i].loop;
+	return tell_queues(n, c);
+}
 
-		if (loop != ctrl->vq->loop) {
-			loop_post(loop, &n->rx[i].sync_post);
-			continue;
-		}
-		sync_one(&n->rx[i]);
-		one_less(ctrl);
-	}
-	if (!one_less(ctrl))
-		return LATER;
-	ctrl->waiting = NULL;
-	return OK;
+/* NOTF_COAL_TX_SET is 0, RX_SET 1. */
+static enum result coalesce_all(struct vnet *n, struct chain *c, uint8_t command)
+{
+	return net_coalesce_all(n, c, command == 0) ? tell_queues(n, c) : ERR;
+}
+
+static enum result coalesce_one(struct vnet *n, struct chain *c, uint8_t command)
+{
+	(void)command;
+	return net_coalesce_one(n, c) ? tell_queues(n, c) : ERR;
+}
+
+static enum result coalesce_get(struct vnet *n, struct chain *c, uint8_t command)
+{
+	(void)command;
+	return net_coalesce_get(n, c) ? OK : ERR;
 }
 
 /* The receive queues are on this loop too. */
@@ -248,6 +288,10 @@ static const struct {
 	{ 4, 0, VIRTIO_NET_F_MQ, mq_pairs },
 	{ 4, 1, VIRTIO_NET_F_RSS, rss_config },
 	{ 5, 0, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, offloads },
+	{ 6, 0, VIRTIO_NET_F_NOTF_COAL, coalesce_all },
+	{ 6, 1, VIRTIO_NET_F_NOTF_COAL, coalesce_all },
+	{ 6, 2, VIRTIO_NET_F_VQ_NOTF_COAL, coalesce_one },
+	{ 6, 3, VIRTIO_NET_F_VQ_NOTF_COAL, coalesce_get },
 	{ 8, 0, VIRTIO_NET_F_DEVICE_STATS, stats_query },
 	{ 8, 1, VIRTIO_NET_F_DEVICE_STATS, stats_get },
 };

@@ -15,6 +15,7 @@
 #include "devices/net.h"
 #include "devices/net_backlog.h"
 #include "devices/net_rss.h"
+#include "virtio/vq_coalesce.h"
 #include "virtio/vq_copies.h"
 
 /* virtio 1.4, "Network Device", "Feature bits" */
@@ -39,6 +40,8 @@
 #define VIRTIO_NET_F_MQ			 22
 #define VIRTIO_NET_F_CTRL_MAC_ADDR	 23
 #define VIRTIO_NET_F_DEVICE_STATS	 50
+#define VIRTIO_NET_F_VQ_NOTF_COAL	 52
+#define VIRTIO_NET_F_NOTF_COAL		 53
 #define VIRTIO_NET_F_GUEST_USO4		 54
 #define VIRTIO_NET_F_GUEST_USO6		 55
 #define VIRTIO_NET_F_HOST_USO		 56
@@ -106,7 +109,9 @@ struct net_rx {
 	uint32_t header_bytes;
 	bool merges;
 	struct vq_copies copies; /* of packets that stay where they are */
-	struct loop_post sync_post; /* the number of pairs in use has changed */
+	struct loop_post sync_post; /* a command has changed something for this queue */
+	struct vq_coalescing coalescing;
+	_Atomic uint64_t wish; /* the driver's; net_coalesce.c */
 	struct net_rx_stats stats;
 };
 
@@ -115,6 +120,9 @@ struct net_tx {
 	struct vq *vq;
 	struct net_chan *chan;
 	uint32_t header_bytes;
+	struct loop_post sync_post;
+	struct vq_coalescing coalescing;
+	_Atomic uint64_t wish;
 	struct net_tx_stats stats;
 };
 
@@ -142,7 +150,7 @@ struct vnet {
 	/* Options. */
 	int netdev, duplex;
 	char *ifname, *path, *local, *remote, *hostfwd, *mac_text;
-	bool server, restricted, mergeable, control, offloads, scales;
+	bool server, restricted, mergeable, control, offloads, scales, coalesces;
 	uint32_t num_pairs, mtu, source_bytes, speed;
 
 	struct net *net;
@@ -174,6 +182,13 @@ static inline struct vnet *vnet_of(struct vdev *dev)
 static inline bool net_has(const struct vnet *n, unsigned int bit)
 {
 	return virtio_features_has(&n->dev.driver_features, bit);
+}
+
+/* Interrupts wait where the driver said so. */
+static inline bool net_coalesces(const struct vnet *n)
+{
+	return n->coalesces &&
+	       (net_has(n, VIRTIO_NET_F_NOTF_COAL) || net_has(n, VIRTIO_NET_F_VQ_NOTF_COAL));
 }
 
 /* Packets are steered by the driver's word; some drivers ack what was never offered. */
@@ -253,9 +268,22 @@ enum serve_verdict net_serve_tx(struct net_tx *tx, struct vq *vq, struct chain *
 void net_ctrl_start(struct vnet *n, struct vq *vq);
 void net_ctrl_stop(struct vnet *n);
 enum serve_verdict net_serve_ctrl(struct vnet *n, struct vq *vq, struct chain *c);
-/* Posted to a receive queue's loop. */
-void net_ctrl_on_sync(struct loop_post *post);
+/* Posted to a queue's loop. */
+void net_ctrl_on_sync_rx(struct loop_post *post);
+void net_ctrl_on_sync_tx(struct loop_post *post);
 void net_ctrl_on_done(struct loop_post *post);
+
+/*
+ * net_coalesce.c, a queue's loop: interrupts wait as the driver last said; while it runs, from
+ * net_coalesce_start() on, which does nothing where that was not negotiated.
+ */
+void net_coalesce_start(struct vnet *n, struct vq *vq);
+void net_coalesce_sync(struct vnet *n, unsigned int queue);
+/* Commands; false: refused. Of those that set all queues' loops hear by net_coalesce_sync(). */
+bool net_coalesce_all(struct vnet *n, struct chain *c, bool transmit);
+bool net_coalesce_one(struct vnet *n, struct chain *c);
+bool net_coalesce_get(struct vnet *n, struct chain *c);
+void net_coalesce_forget(struct vnet *n);
 
 /* net_stats.c: commands of class STATS; true: the answer is VIRTIO_NET_OK. */
 bool net_stats_query(struct vnet *n, struct chain *c);

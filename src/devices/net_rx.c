@@ -342,6 +342,7 @@ int net_rx_start(struct net_rx *rx, struct vq *vq, struct err *err)
 	/* A backlog's packets make room for others. */
 	vq->copies = rx->net->net->stays && !net_steers(rx->net) ? &rx->copies : NULL;
 	net_tell_offloads(rx->net);
+	net_coalesce_start(rx->net, vq);
 	if (net_steers(rx->net))
 		return net_steer_start(rx, err);
 	return net_rx_sync(rx, err);

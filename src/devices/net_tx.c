@@ -139,6 +139,7 @@ int net_tx_start(struct net_tx *tx, struct vq *vq, struct err *err)
 {
 	tx->vq = vq;
 	tx->header_bytes = net_header_bytes(tx->net);
+	net_coalesce_start(tx->net, vq);
 	if (net_shares_out(tx->net))
 		return net_share_out(tx, err);
 	return net_chan_open(

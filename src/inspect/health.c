@@ -154,6 +154,23 @@ static bool spinning(const struct health_picture *p)
 
 /* --- requests --- */
 
+/* With or without EVENT_IDX: the call was due when its answers were shown. */
+static bool call_held(const struct health_picture *p)
+{
+	return p->last_call == VQ_CALL_HELD;
+}
+
+/* Where buffers lie ready nothing else is to be said of it. */
+static bool supplies_call_held(const struct health_picture *p)
+{
+	return p->holds_supplies && call_held(p);
+}
+
+static enum VirtQueueSeverity call_held_severity(const struct health_picture *p)
+{
+	return long_still(p) ? VIRT_QUEUE_SEVERITY_NOTE : VIRT_QUEUE_SEVERITY_OK;
+}
+
 static bool out_of_supplies(const struct health_picture *p)
 {
 	return p->dry && !(p->in_flight.known && p->in_flight.n);
@@ -349,6 +366,9 @@ static const struct rule rules[] = {
 		"end" },
 	{ V(KICK_UNREAD), kick_unread, stuck_or_role_unknown, health_say_kick_unread,
 		"look at the process or thread that should read it: stopped, dead or blocked" },
+	{ V(CALL_HELD), supplies_call_held, call_held_severity, health_say_call_held,
+		"the driver's own wish: 'ethtool -c' in the guest shows it, 'ethtool -C' changes "
+		"it" },
 	{ V(OUT_OF_SUPPLIES), out_of_supplies, dry_severity, health_say_dry,
 		"see what the device stands on: who is connected to its chardev or network has to "
 		"read, its entropy source has to give" },
@@ -364,6 +384,9 @@ static const struct rule rules[] = {
 		"notification and the descriptor" },
 	{ V(WORKING), working, working_severity, health_say_working,
 		"look at what the device stands on: its disk, its network" },
+	{ V(CALL_HELD), call_held, call_held_severity, health_say_call_held,
+		"the driver's own wish: 'ethtool -c' in the guest shows it, 'ethtool -C' changes "
+		"it" },
 	{ V(CALL_UNREAD), call_unread, call_unread_severity, health_say_call_unread,
 		"look at the machine that should read it: paused, stopped, or its interrupt is not "
 		"wired" },

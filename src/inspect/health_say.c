@@ -326,6 +326,13 @@ void health_say_call_unread(const struct health_picture *p, struct health_text *
 	say_still(p, t);
 }
 
+void health_say_call_held(const struct health_picture *p, struct health_text *t)
+{
+	say(t, "an interrupt waits for more answers, or for the time that the driver set "
+	       "(coalescing)");
+	say_still(p, t);
+}
+
 void health_say_call_lost(const struct health_picture *p, struct health_text *t)
 {
 	say(t,

@@ -51,6 +51,7 @@ HEALTH_SAY(suppressed);
 HEALTH_SAY(kick_lost);
 HEALTH_SAY(working);
 HEALTH_SAY(call_unread);
+HEALTH_SAY(call_held);
 HEALTH_SAY(call_lost);
 HEALTH_SAY(unseen);
 HEALTH_SAY(no_buffers);

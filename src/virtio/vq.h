@@ -72,6 +72,7 @@ enum vq_call_fate {
 	VQ_CALL_SENT,
 	VQ_CALL_FULL, /* a full call descriptor did not take it: one is pending there */
 	VQ_CALL_LOST, /* the descriptor refused it: its other end is gone, say */
+	VQ_CALL_HELD, /* it waits for more answers (vq_coalesce.h) */
 };
 
 /* What the owner publishes after each batch. A packed ring's indices are positions. */
@@ -223,6 +224,7 @@ struct vq {
 	struct vq_counters count;
 	struct chain *serving; /* the one that serve() has at hand */
 	struct vq_more more;
+	struct vq_coalescing *coalescing; /* the device's, vq_coalesce.h; NULL: no call waits */
 	struct vq_copies *copies; /* the device's, vq_copies.h; NULL: it makes its own at once */
 	struct chain *order_first, *order_last; /* in_order: those taken and not answered */
 	char *slots; /* num chains, each with a few iovecs behind it */

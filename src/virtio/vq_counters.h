@@ -73,6 +73,7 @@ enum vq_event_kind {
 	VQ_EVENT_CALL_SUPPRESSED, /* likewise, and it did not want a call */
 	VQ_EVENT_CALL_FULL, /* likewise, and one was pending already */
 	VQ_EVENT_CALL_LOST, /* likewise, and the descriptor refused it; or there is none */
+	VQ_EVENT_CALL_HELD, /* likewise, and the call waits for more (vq_coalesce.h) */
 	VQ_EVENT_NOTIFY_ON, /* the driver is asked to kick: from this index or position on; 0 */
 	VQ_EVENT_NOTIFY_OFF, /* it is told not to, for the loop polls: as above */
 	VQ_NUM_EVENT_KINDS

@@ -79,6 +79,14 @@ struct chain *vq_look_back(struct vq *vq);
 /* A chain wants a large block and none is free: the queue waits for one. */
 void vq_wait_large(struct vq *vq);
 
+/* Answers of a batch were shown, and the driver is called, or did not want to be. */
+void vq_call_for(struct vq *vq, uint32_t answers);
+void vq_suppress_call(struct vq *vq, uint32_t answers);
+/* Likewise where calls may wait (vq_coalesce.c); @call: it wants to be called. And the queue stops.
+ */
+void vq_coalesce_answers(struct vq *vq, bool call, uint32_t answers);
+void vq_coalesce_end(struct vq *vq);
+
 /* Sends an interrupt; a full descriptor is counted, nobody waits for it. */
 void vq_send_call(struct vq *vq);
 

@@ -95,8 +95,7 @@ static enum vq_event_kind write_call(struct vq *vq)
 	return VQ_EVENT_CALL_LOST;
 }
 
-/* Of a batch of @answers. */
-static void send_call(struct vq *vq, uint32_t answers)
+void vq_call_for(struct vq *vq, uint32_t answers)
 {
 	/* Nobody is there to be called: the driver polls. */
 	enum vq_event_kind kind = VQ_EVENT_CALL_SUPPRESSED;
@@ -113,7 +112,7 @@ static void send_call(struct vq *vq, uint32_t answers)
 void vq_send_call(struct vq *vq)
 {
 	vq_read_clock(vq);
-	send_call(vq, 0);
+	vq_call_for(vq, 0);
 }
 
 void vq_forbid_notify(struct vq *vq)
@@ -160,10 +159,20 @@ static uint32_t count_answers(struct vq *vq)
 	return (uint32_t)answers;
 }
 
-static void suppress_call(struct vq *vq, uint32_t answers)
+void vq_suppress_call(struct vq *vq, uint32_t answers)
 {
 	vq->count.calls_suppressed++;
 	vq_record(vq, VQ_EVENT_CALL_SUPPRESSED, vq->used_idx, answers);
+}
+
+static inline void end_answers(struct vq *vq, bool call, uint32_t answers)
+{
+	if (unlikely(vq->coalescing))
+		vq_coalesce_answers(vq, call, answers);
+	else if (call)
+		vq_call_for(vq, answers);
+	else
+		vq_suppress_call(vq, answers);
 }
 
 /* Shows what was pushed, calls where that is wanted, and publishes for inspection. */
@@ -181,10 +190,8 @@ static void flush(struct vq *vq)
 			vq_break(vq, "guest memory is gone: its file was truncated");
 		else if (vq_ledger_lost(vq))
 			vq_break(vq, "the in-flight region is gone: its file was truncated");
-		else if (end_batch(vq) && call)
-			send_call(vq, answers);
-		else if (!vq->broken)
-			suppress_call(vq, answers);
+		else if (end_batch(vq))
+			end_answers(vq, call, answers);
 	} else if (!vq->broken) {
 		/* What we ask for was written all the same. */
 		end_batch(vq);
@@ -460,6 +467,8 @@ static void finish_stop(struct vq *vq)
 		vq->notify_on = true;
 	}
 	flush(vq);
+	if (vq->coalescing)
+		vq_coalesce_end(vq);
 	vq_record_now(vq, VQ_EVENT_STOP, vq->last_avail, 0);
 	if (vq->dev->cls->queue_stop)
 		vq->dev->cls->queue_stop(vq->dev, vq);

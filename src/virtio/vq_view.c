@@ -149,7 +149,7 @@ static void unpack_view(const uint64_t *word, struct vq_view *ret)
 	ret->progress_ns = MAX(ret->pop_ns, ret->complete_ns);
 	memcpy(&ret->counters, word + VQ_VIEW_COUNTERS_AT, sizeof(ret->counters));
 	ret->packed = word[1] >> 1 & 1;
-	ret->last_call = (enum vq_call_fate)(word[1] >> 6 & 3);
+	ret->last_call = (enum vq_call_fate)(word[1] >> 6 & 7);
 	ret->avail_wrap = ret->used_wrap = ret->has_last_head = false;
 	ret->last_head = 0;
 	if (ret->packed)

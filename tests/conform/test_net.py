@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from lib.health import verdict
 from lib.process import PATIENCE, wait_until
 from lib.ringside import Folder
 from lib.virtio import Net
@@ -44,7 +45,7 @@ def card(start):
         listener.bind(str(folder.path / "cable"))
         listener.listen()
         host = start(f"virtio-net,id=n,netdev=stream,path={folder.path / 'cable'},"
-                     "mac=52:54:00:01:02:03")
+                     "mac=52:54:00:01:02:03,notf_coal=on")
         cable = Cable(listener)
         yield host, cable
         cable.sock.close()
@@ -125,6 +126,30 @@ def test_commands(card, way):
         # Its own numbers, in the guest.
         answer, reply = net.command(8, 1, struct.pack("<HHHHQ", 0, 0, 0, 0, 1), 56)
         assert answer == 0 and struct.unpack_from("<Q", reply, 16)[0] == 3
+
+
+def test_interrupts_wait(card, way):
+    """Coalescing: the first frame calls nobody, and who asks is told why; the second one does."""
+    host, cable = card
+    one = CARD + bytes(54)
+    with way.connect(host.socket("n"), queues=3) as front, host.qmp() as qmp:
+        net, queue = Net(front, indirect=way.indirect), front.queues[0]
+        assert net.command(6, 1, struct.pack("<II", 2, 3_600_000_000))[0] == 0
+        assert net.command(6, 3, struct.pack("<HH", 0, 0), 8) == \
+            (0, struct.pack("<II", 2, 3_600_000_000))
+        queue.drain_calls()
+        cable.send(one)
+        verdict(qmp, "n", 0, "call-held")
+        # However long that is, nobody is stuck.
+        qmp.command("virtqueue-set-stall-threshold", threshold_ms=50)
+        assert "coalescing" in verdict(qmp, "n", 0, "call-held", "note")["sentence"]
+        assert not queue.drain_calls()
+        cable.send(one)
+        wait_until(queue.drain_calls, "a call")
+        assert received(net, 2) == [(one, 1)] * 2
+        trace = qmp.command("query-virtqueue-trace", path="/machine/peripheral/n/virtio-backend",
+                            queue=0)
+        assert sum(event["event"] == "call-held" for event in trace) == 1
 
 
 def test_our_own_cable_is_pulled(card, way):

@@ -232,23 +232,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct bytes in = { data, size };
 	uint8_t kind = take8(&in);
 	struct run r = { .in = &in, .scales = !(kind & 1) && kind & 8, .ctrl = 2 };
-	char options[96];
+	const char *coal = kind & 16 ? ",\"notf_coal\":true" : "";
+	char options[128];
 	int pair[2];
 
 	/* The first bytes: with a peer or without, and which features. */
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
 	r.peer = pair[0];
 	if (kind & 1)
-		snprintf(options, sizeof(options), "{\"netdev\":\"null\",\"source\":%u}",
-			kind & 2 ? 600 : 0);
+		snprintf(options, sizeof(options), "{\"netdev\":\"null\",\"source\":%u%s}",
+			kind & 2 ? 600 : 0, coal);
 	else
-		snprintf(options, sizeof(options), "{\"netdev\":\"stream\",\"path\":\"fd=%d\"%s}",
-			pair[1], r.scales ? ",\"queues\":2,\"rss\":true" : "");
+		snprintf(options, sizeof(options), "{\"netdev\":\"stream\",\"path\":\"fd=%d\"%s%s}",
+			pair[1], r.scales ? ",\"queues\":2,\"rss\":true" : "", coal);
 	guest_new(&r.g, &virtio_net_class, options);
 	close(pair[1]);
 	take_bytes(&in, &r.features, 4);
 	r.features = (r.features & ~rings & 0xffffffff) | 1ull << VIRTIO_NET_F_CTRL_VQ |
 		     (kind & 4 ? 1ull << VIRTIO_NET_F_DEVICE_STATS : 0);
+	if (kind & 16)
+		r.features |= 1ull << VIRTIO_NET_F_NOTF_COAL | 1ull << VIRTIO_NET_F_VQ_NOTF_COAL;
 	if (r.scales) {
 		r.features |= 1ull << VIRTIO_NET_F_RSS;
 		r.ctrl = 4;

@@ -5,6 +5,7 @@
  *   eth_tool pairs IF N          uses N pairs of queues
  *   eth_tool rss IF              prints the number of entries of the table, and the key
  *   eth_tool table IF PAIR...    the table has these, over and over
+ *   eth_tool coal IF USECS NUM   an interrupt for received packets waits so long, or for so many
  *
  * Status 0: the card took it.
  */
@@ -80,6 +81,19 @@ static void set_table(char *const *pairs, uint32_t num)
 	ask(rxfh);
 }
 
+static void coalesce(uint32_t usecs, uint32_t num)
+{
+	struct ethtool_coalesce coal = { .cmd = ETHTOOL_GCOALESCE };
+
+	ask(&coal);
+	coal.cmd = ETHTOOL_SCOALESCE;
+	coal.rx_coalesce_usecs = usecs;
+	coal.rx_max_coalesced_frames = num;
+	/* 0 would switch the driver's way of transmitting, which it refuses while it is up. */
+	coal.tx_max_coalesced_frames = 1;
+	ask(&coal);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 3)
@@ -91,6 +105,8 @@ int main(int argc, char **argv)
 		show_rss();
 	else if (!strcmp(argv[1], "table") && argc > 3)
 		set_table(argv + 3, (uint32_t)argc - 3);
+	else if (!strcmp(argv[1], "coal") && argc == 5)
+		coalesce((uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
 	else
 		return 2;
 	return 0;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""virtio-net with a real driver: receive-side scaling as user-mode Linux sets it."""
+"""virtio-net with a real driver: receive-side scaling and coalescing, set by user-mode Linux."""
 import random
 import socket
 import struct
@@ -41,7 +41,7 @@ def rig(tmp_path):
         listener.listen()
         tool = guest_tool(tmp_path, "eth_tool.c")
         with serve(tmp_path, f"virtio-net,id=n,netdev=stream,path={folder.path / 'cable'},"
-                   f"mac=52:54:00:01:02:03,queues={PAIRS},rss=on",
+                   f"mac=52:54:00:01:02:03,queues={PAIRS},rss=on,notf_coal=on",
                    f"virtio-blk,id=tool,filename={tool},read-only=on") as host:
             cable, _ = listener.accept()
             cable.settimeout(PATIENCE)
@@ -83,3 +83,22 @@ def test_the_guest_steers(rig):
         # And out of each pair they go one way: the guest is alive behind all of this.
         guest.check("ip addr add 10.9.0.1/24 dev eth0; ping -c 1 -W 1 10.9.0.2 || true")
         assert cable.recv(1)
+
+
+def test_the_guest_lets_interrupts_wait(rig):
+    """With coalescing set frames arrive all the same, and some call nobody at once."""
+    host, guest, cable = rig
+    frame = udp(bytes(12))
+    with host.qmp() as qmp:
+        guest.check("eth_tool coal eth0 20000 64")
+        before = used(qmp)[0]
+        for _ in range(10):
+            cable.sendall(struct.pack(">I", len(frame)) + frame)
+        wait_until(lambda: used(qmp)[0] == before + 10, "all frames")
+        received = "cat /sys/class/net/eth0/statistics/rx_packets"
+        guest.check(f"for i in $(seq 200); do [ $({received}) -ge 10 ] && exit 0; sleep 0.1; done;"
+                    "exit 1")
+        trace = qmp.command("query-virtqueue-trace", path="/machine/peripheral/n/virtio-backend",
+                            queue=0)
+        assert any(event["event"] == "call-held" for event in trace)
+        guest.check("eth_tool coal eth0 0 0")
