@@ -32,7 +32,8 @@ enum { TCP = 6, UDP = 17, ICMP = 1 };
 
 static uint8_t *put(uint8_t *at, const void *bytes, size_t len)
 {
-	memcpy(at, bytes, len);
+	if (len)
+		memcpy(at, bytes, len);
 	return at + len;
 }
 
