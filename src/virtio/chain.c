@@ -67,7 +67,7 @@ static inline void keep_snapshot(struct chain *c, const void *bytes, size_t len)
 	atomic_store_explicit(&c->num_snap, (uint8_t)(have + len), memory_order_relaxed);
 }
 
-bool chain_take(struct chain *c, void *dst, size_t len)
+bool chain_read_pieces(struct chain *c, void *dst, size_t len)
 {
 	struct chain_cursor *cur = &c->readable;
 	uint8_t *at = dst;
@@ -83,9 +83,14 @@ bool chain_take(struct chain *c, void *dst, size_t len)
 		at += n;
 		left -= n;
 	}
-	/* From here on only the copy counts: the compiler must not read guest memory again for it.
-	 */
 	__asm__ volatile("" : : "r"(dst) : "memory");
+	return true;
+}
+
+bool chain_take(struct chain *c, void *dst, size_t len)
+{
+	if (!chain_read(c, dst, len))
+		return false;
 	keep_snapshot(c, dst, len);
 	return true;
 }

@@ -12,6 +12,7 @@
 #define VIRTIO_CHAIN_H
 
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "base/util.h"
@@ -66,8 +67,27 @@ struct chain {
 		snap[CHAIN_SNAP_BYTES / 8]; /* first readable bytes, as the device took them */
 };
 
-/* Copies the next @len readable bytes out; false, and nothing consumed, where fewer remain. */
+/* Copies the next @len readable bytes out; false, and nothing consumed, where fewer remain. The
+ * first ones of a request are kept for inspection. */
 bool chain_take(struct chain *c, void *dst, size_t len);
+/* For chain_read(): where the bytes are not within one piece. */
+bool chain_read_pieces(struct chain *c, void *dst, size_t len);
+/* As chain_take(), and nothing is kept: of requests that serve() answers itself, always. */
+static inline bool chain_read(struct chain *c, void *dst, size_t len)
+{
+	struct iovec *iov = c->readable.iov;
+
+	if (unlikely(len >= c->readable.bytes || len >= iov->iov_len))
+		return chain_read_pieces(c, dst, len);
+	memcpy(dst, iov->iov_base, len);
+	/* From here on only the copy counts: the compiler must not read guest memory again for it.
+	 */
+	__asm__ volatile("" : : "r"(dst) : "memory");
+	iov->iov_base = (char *)iov->iov_base + len;
+	iov->iov_len -= len;
+	c->readable.bytes -= len;
+	return true;
+}
 /* Copies @len bytes into the writable part; false, and nothing written, where fewer fit. */
 bool chain_put(struct chain *c, const void *src, size_t len);
 /* Skips @len readable bytes; false, and nothing consumed, where fewer remain. */

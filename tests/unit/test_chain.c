@@ -37,13 +37,12 @@ static void make_chain(struct pieces *p, const uint8_t *cut)
 	}
 }
 
-static void test_take(void **state)
+static void check_take(bool (*take)(struct chain *, void *, size_t), bool keeps)
 {
 	/* Every way to cut 6 bytes: bit i says that a piece ends behind byte i. */
 	struct pieces p;
 	unsigned int cuts, i, first;
 
-	(void)state;
 	for (cuts = 0; cuts < 32; cuts++)
 		for (first = 0; first <= 7; first++) {
 			uint8_t cut[10] = { 0 }, got[8] = { 0 };
@@ -55,12 +54,12 @@ static void test_take(void **state)
 			}
 			make_chain(&p, cut);
 			memcpy(p.bytes, "abcdef", 6);
-			assert_int_equal(chain_take(&p.c, got, first), first <= 6);
+			assert_int_equal(take(&p.c, got, first), first <= 6);
 			if (first > 6) {
 				assert_int_equal(p.c.readable.bytes, 6);
 				first = 0;
 				assert_false(chain_skip(&p.c, 7));
-				assert_true(chain_take(&p.c, got, 6));
+				assert_true(take(&p.c, got, 6));
 				assert_memory_equal(got, "abcdef", 6);
 				break;
 			}
@@ -68,12 +67,24 @@ static void test_take(void **state)
 			assert_int_equal(p.c.readable.bytes, 6 - first);
 			assert_true(chain_skip(&p.c, 6 - first));
 			assert_int_equal(p.c.readable.num_iov, 0);
-			assert_false(chain_take(&p.c, got, 1));
-			assert_true(chain_take(&p.c, got, 0));
+			assert_false(take(&p.c, got, 1));
+			assert_true(take(&p.c, got, 0));
 			/* The snapshot is what was taken, and no more. */
-			assert_int_equal(p.c.num_snap, first);
-			assert_memory_equal(&p.c.snap, "abcdef", first);
+			assert_int_equal(p.c.num_snap, keeps ? first : 0);
+			assert_memory_equal(&p.c.snap, "abcdef", p.c.num_snap);
 		}
+}
+
+static void test_take(void **state)
+{
+	(void)state;
+	check_take(chain_take, true);
+}
+
+static void test_read(void **state)
+{
+	(void)state;
+	check_take(chain_read, false);
 }
 
 static void test_put(void **state)
@@ -419,6 +430,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_take),
+		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_snapshot_is_bounded),
 		cmocka_unit_test(test_cut_tail),
