@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Opening disks: what is found out about an image, what is refused, and who locks whom out. */
+/* Opening disks: what is found out about an image, what is refused, who locks whom out, another
+ * size. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -246,9 +248,62 @@ static void test_qemus_locks(void **state)
 	}
 }
 
+/* The host has its word too: a sealed memory file is neither cut nor made larger. */
+static const struct resize_row {
+	const char *name;
+	bool null, read_only;
+	int seals;
+	uint64_t bytes;
+	int code;
+	const char *says;
+} resizes[] = {
+	{ "larger", false, false, 0, 2 << 20, 0, NULL },
+	{ "smaller", false, false, 0, 512, 0, NULL },
+	{ "the same", false, false, F_SEAL_GROW | F_SEAL_SHRINK, 1 << 20, 0, NULL },
+	{ "without storage", true, false, 0, 1ull << 40, 0, NULL },
+	{ "nothing", false, false, 0, 0, -EINVAL, "not 0" },
+	{ "nothing, without storage", true, false, 0, 0, -EINVAL, "not 0" },
+	{ "half a block", false, false, 0, 768, -EINVAL, "a multiple of 512" },
+	{ "negative", false, false, 0, UINT64_MAX - 511, -EINVAL, "cannot have" },
+	{ "read-only", false, true, 0, 512, -EACCES, "is read-only" },
+	{ "host, larger", false, false, F_SEAL_GROW, 2 << 20, -EPERM, "cannot make" },
+	{ "host, smaller", false, false, F_SEAL_SHRINK, 512, -EPERM, "cannot make" },
+};
+
+static void test_resize(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(resizes); i++) {
+		const struct resize_row *row = &resizes[i];
+		_cleanup_fd_ int fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		struct disk_config config = DISK_CONFIG_INIT;
+		struct err err = { 0 };
+		char name[16];
+		struct disk *disk;
+		int r;
+
+		assert_int_equal(ftruncate(fd, 1 << 20), 0);
+		assert_int_equal(fcntl(fd, F_ADD_SEALS, row->seals), 0);
+		snprintf(name, sizeof(name), "fd=%d", fd);
+		config.kind = row->null ? DISK_NULL : DISK_FILE;
+		config.filename = row->null ? NULL : name;
+		config.size_bytes = row->null ? 1 << 20 : 0;
+		config.read_only = row->read_only;
+		assert_int_equal(disk_open(&config, &disk, &err), 0);
+		r = disk_resize(disk, row->bytes, &err);
+		if (r != row->code || (r && !strstr(err.msg, row->says)))
+			fail_msg("%s: %d, %s", row->name, r, err.msg);
+		assert_int_equal(disk->size_bytes, r ? 1 << 20 : row->bytes);
+		if (!row->null)
+			assert_int_equal(lseek(fd, 0, SEEK_END), disk->size_bytes);
+		disk_free(disk);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_geometry),
 		cmocka_unit_test(test_open_flags),

@@ -5,6 +5,9 @@
  */
 #include "scsi_rig.h"
 
+#include <errno.h>
+#include <sys/mman.h>
+
 /* The image's block @lba is all @byte; -1: as it was made. */
 static bool block_is(uint64_t lba, int byte)
 {
@@ -471,6 +474,53 @@ static void test_events(void **state)
 	fix_deinit(&f);
 }
 
+static int cut_result;
+
+static void on_cut(struct media_change *change, int result, const struct err *err)
+{
+	(void)change;
+	assert_non_null(strstr(err->msg, "cannot make"));
+	cut_result = result;
+}
+
+/* The host does not let the file be cut: the disk is as large as it was, and nothing is told. */
+static void test_cut_fails(void **state)
+{
+	struct media_change change = { on_cut };
+	char name[16];
+	const struct scsi_unit_config config = { .kind = SCSI_DISK,
+		.target = 7,
+		.filename = name,
+		.logical_block_bytes = 512,
+		.aio = 2,
+		.label = "sealed" };
+	struct scsi_unit *unit;
+	struct err err = { 0 };
+	struct fix f;
+	int fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, BYTES), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	snprintf(name, sizeof(name), "fd=%d", fd);
+	start_host(&f, 2, "");
+	if (scsi_unit_add(f.dev, &config, &unit, &err) < 0)
+		fail_msg("%s", err.msg);
+	pump(&f);
+	assert_int_equal(command(&f, 7, "00", 0, 0), POWERED_ON);
+	cut_result = 0;
+	assert_int_equal(scsi_unit_resize(unit, 512, &change, &err), 0);
+	while (!cut_result)
+		loop_run_once(&f.loop, 50);
+	assert_int_equal(cut_result, -EPERM);
+	assert_int_equal(command(&f, 7, "00", 0, 0), 0);
+	assert_int_equal(command(&f, 7, "25", 0, 8), 0);
+	assert_int_equal(be32_read(data_of(&f)), BLOCKS - 1);
+	assert_int_equal(command(&f, 7, "28 00 00 00 03 ff 00 00 01", 0, 512), 0);
+	fix_deinit(&f);
+	close(fd);
+}
+
 static int setup(void **state)
 {
 	if (tmpdir_setup(state) < 0)
@@ -482,6 +532,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cut_fails),
 		cmocka_unit_test(test_write),
 		cmocka_unit_test(test_unmap),
 		cmocka_unit_test(test_write_same),
