@@ -173,7 +173,9 @@ static enum VirtQueueSeverity call_held_severity(const struct health_picture *p)
 
 static bool out_of_supplies(const struct health_picture *p)
 {
-	return p->dry && !(p->in_flight.known && p->in_flight.n);
+	/* What could not be served lies in the ring; where nothing does, it was before a reset. */
+	return p->dry && !(p->in_flight.known && p->in_flight.n) &&
+	       (!p->waiting.known || p->waiting.n);
 }
 
 /* Who reads waits for input, which may never come; who writes waits for somebody to read. */

@@ -82,6 +82,7 @@ struct health_picture {
 	struct health_num outstanding; /* either, where the two are not told apart */
 	bool impossible; /* the indices cannot be */
 	bool ever_used; /* there was an answer */
+	bool was_in_use; /* of ours: and be it under a driver before this one */
 	struct health_num avail_event, used_event;
 	enum health_wish kick_wish, call_wish;
 	uint32_t unseen; /* HEALTH_WISH_DUE of a call, by EVENT_IDX: answers behind the event */

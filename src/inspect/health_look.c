@@ -233,6 +233,7 @@ static void gather_served(
 	p->broke_here = vq->was_broken;
 	p->in_flight = health_num(view->inuse);
 	p->dry = view->dry;
+	p->was_in_use = view->counters.completed;
 	p->last_call = view->last_call;
 	p->calls_lost = health_num(view->counters.calls_lost);
 	p->in_turn = vq_in_turn(vq);

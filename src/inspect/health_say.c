@@ -168,7 +168,7 @@ void health_say_no_server(const struct health_picture *p, struct health_text *t)
 
 void health_say_not_enabled(const struct health_picture *p, struct health_text *t)
 {
-	if (p->ever_used)
+	if (p->ever_used || p->was_in_use)
 		say(t, "the queue was in use and is not enabled any more");
 	else
 		say(t, "the queue was set up, with %u entries, and not enabled", p->num);

@@ -161,6 +161,10 @@ def test_before_a_driver_is_ready(tmp_path):
             Blk(front).read(0, 512)
             front.queues[0].drain_calls()
             verdict(qmp, "disk0", 0, "idle", "ok")
+            # A guest that unbinds its driver disables the queue and takes the ring's memory back.
+            front.set_vring_enable(0, 0)
+            front.queues[0].ring.reset()
+            assert "was in use" in verdict(qmp, "disk0", 0, "not-enabled", "note")["sentence"]
         wait_until(lambda: health(qmp, "disk0", 0)["verdict"] == "not-connected", "the end")
 
 
@@ -354,6 +358,9 @@ def test_supplies(tmp_path):
             console.write(b"hello")
             verdict(qmp, "con0", 0, "out-of-supplies", "ok")
             verdict(qmp, "con0", 1, "idle", "ok")
+            # What a driver that went leaves of its ring: what it had offered is no supply.
+            front.queues[0].ring.set_avail_idx(0)
+            verdict(qmp, "con0", 0, "no-buffers", "note")
         assert not [e for e in qmp.events if e["event"] == "VIRTQUEUE_STALLED"]
 
 
