@@ -249,7 +249,7 @@ void top_draw_frame(struct top_ui *ui, const char *keys)
 	grid_clear(g);
 	localtime_r(&now, &tm);
 	strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-	right = xasprintf("%severy %.3gs  %s ", ui->paused ? "PAUSED  " : "",
+	right = xasprintf(" %severy %.3gs  %s ", ui->paused ? "PAUSED  " : "",
 		ui->interval_ms / 1000.0, clock);
 	grid_put(g, 0, 0, g->cols, GRID_BOLD, " ringside top  %s%s%s  %s",
 		m->server ? m->server : "", m->vm_name ? "  " : "", m->vm_name ? m->vm_name : "",

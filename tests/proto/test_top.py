@@ -51,6 +51,13 @@ def test_screen(folder, columns, rows):
         assert screen.flags() == ["0", "1"]
 
 
+def test_a_title_that_is_cut(folder):
+    """Where both ends of the title do not fit, they do not run into each other."""
+    with FakeQmp(folder / "q", ours(), version=RINGSIDE), top(folder / "q", 40, 24) as screen:
+        screen.wait("!disk0", " every 0.2s")
+        assert fits(screen, 40, 24)
+
+
 def test_drill_in_and_out(folder):
     with FakeQmp(folder / "q", ours(), version=RINGSIDE), top(folder / "q") as screen:
         screen.wait("!disk0")
