@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Disks that get another size and CD-ROMs that get another medium, by the monitor's commands."""
+import json
 import os
 import random
 import struct
@@ -8,13 +9,14 @@ import threading
 import pytest
 
 from lib.process import wait_until
-from lib.ringside import serve
+from lib.ringside import Folder, serve
 from lib.slow_disk import slow_disk
 from lib.vhost_user import BackendReq, Front
 from lib.virtio import BLK_S_IOERR, BLK_S_OK, BLK_T_OUT, Blk, SECTOR, Scsi
 
 MIB = 1 << 20
-UNIT_CHANGED, MEDIUM_CHANGED, TRAY_OPEN = 0x62a09, 0x62800, 0x23a02
+UNIT_CHANGED, MEDIUM_CHANGED = 0x62a09, 0x62800
+NO_MEDIUM, TRAY_OPEN = 0x23a01, 0x23a02
 TEST_READY, CAPACITY = b"\0", b"\x25"
 
 
@@ -295,3 +297,41 @@ def test_removed_meanwhile(tmp_path, command):
                 assert scsi.do(TEST_READY)[0] == 3
             assert image.stat().st_size == (4096 if command == "resize" else MIB)
         make(image, MIB)
+
+
+def test_several_loops(tmp_path):
+    """Commands on queues of two threads meanwhile: each finds the one or the other, or neither."""
+    image, folder = make(tmp_path / "disk", MIB), Folder()
+    discs = [make(tmp_path / f"cd{n}", 64 << 10, n) for n in range(2)]
+    spec = {"driver": "virtio-scsi", "id": "s", "num_queues": 3, "listen": str(folder.path / "s"),
+            "iothread-vq-mapping": [{"iothread": "a"}, {"iothread": "b"}]}
+    with serve(tmp_path, json.dumps(spec), f"scsi-hd,id=d,scsi-id=0,filename={image}",
+               f"scsi-cd,id=cd,scsi-id=1,filename={discs[0]}",
+               arguments=["--object", "iothread,id=a", "--object", "iothread,id=b"]) as host, \
+            host.qmp() as qmp, Front(folder.path / "s", queues=5) as front:
+        queues = [Scsi(front, n) for n in (2, 3, 4)]
+        queues[0].settle((0, 1))
+        contents = [disc.read_bytes()[6144:8192] for disc in discs]
+        for turn in range(40):
+            size = MIB // 2 if turn % 2 else MIB
+            later = [Later(host, "block_resize", device="d", size=size),
+                     Later(host, "blockdev-change-medium", id="cd",
+                           filename=str(discs[turn % 2]))]
+            for _ in range(4):
+                flying = [(queue, queue.start(write10(1100 + n, 8), data=bytes(4096)),
+                           queue.start(read10(3, 1), target=1, length=2048))
+                          for n, queue in enumerate(queues)]
+                for queue, write, read in flying:
+                    assert queue.finish(write)[:2] in ((0, 0), (0, 0x52100), (0, UNIT_CHANGED))
+                    response, code, data = queue.finish(read)
+                    assert response == 0 and code in (0, TRAY_OPEN, NO_MEDIUM, MEDIUM_CHANGED)
+                    assert code or data in contents
+            assert all("return" in change.finish() for change in later)
+            assert image.stat().st_size == size
+            for target in (0, 1):
+                queues[0].do(TEST_READY, target=target)
+            assert last_block(queues[1]) == size // SECTOR - 1
+            assert queues[2].do(read10(3, 1), target=1, length=2048)[2] == contents[turn % 2]
+        assert not qmp.command("x-query-virtio-status",
+                               path="/machine/peripheral/s/virtio-backend")["broken"]
+    folder.remove()
