@@ -66,6 +66,15 @@ static inline void make_images(void)
 	make_image("cd", CD_BLOCKS * 2048, true);
 }
 
+/* Of a group; tmpdir_teardown() ends it. */
+static inline int scsi_rig_setup(void **state)
+{
+	if (tmpdir_setup(state) < 0)
+		return -1;
+	make_images();
+	return 0;
+}
+
 /* Runs queue @queue alone. */
 static inline void start_host(struct fix *f, unsigned int queue, const char *more)
 {

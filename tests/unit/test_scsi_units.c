@@ -560,14 +560,6 @@ static void test_unasked(void **state)
 	fix_deinit(&f);
 }
 
-static int setup(void **state)
-{
-	if (tmpdir_setup(state) < 0)
-		return -1;
-	make_images();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -586,5 +578,5 @@ int main(void)
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
-	return cmocka_run_group_tests(tests, setup, tmpdir_teardown);
+	return cmocka_run_group_tests(tests, scsi_rig_setup, tmpdir_teardown);
 }
