@@ -377,8 +377,7 @@ void control_device_abandon(struct control_device *cdev)
 		unlink(path);
 }
 
-/* By id, or by the path of the device that the id stands for. */
-static struct qom_object *find_object(struct control *ctl, const char *id)
+struct qom_object *control_find_object(struct control *ctl, const char *id)
 {
 	return *id == '/' ? qom_resolve(ctl->root, id, NULL) : qom_child(ctl->peripheral, id);
 }
@@ -392,12 +391,11 @@ static struct control_device *find_device(struct control *ctl, const struct qom_
 	return NULL;
 }
 
-struct control_device *control_device_find(struct control *ctl, const char *id)
+struct control_device *control_device_of(struct control *ctl, const struct qom_object *obj)
 {
-	const struct qom_object *obj = find_object(ctl, id);
-	struct control_device *cdev = ctl->devices;
+	struct control_device *cdev = obj ? ctl->devices : NULL;
 
-	while (cdev && (!obj || (obj != cdev->proxy && obj->vdev != cdev->dev)))
+	while (cdev && cdev->proxy != obj && (!obj->vdev || cdev->dev != obj->vdev))
 		cdev = cdev->next;
 	return cdev;
 }
@@ -405,7 +403,7 @@ struct control_device *control_device_find(struct control *ctl, const char *id)
 int control_cmd_device_del(struct qapi_call *call, const char *id, struct qapi_error *error)
 {
 	struct control *ctl = call->ctx;
-	struct qom_object *obj = find_object(ctl, id);
+	struct qom_object *obj = control_find_object(ctl, id);
 	struct control_device *cdev = find_device(ctl, obj);
 	struct control_child *child = obj ? control_child_find(ctl, obj) : NULL;
 

@@ -52,8 +52,10 @@ struct control_device {
 
 /* Of the device, not of its parent; the caller frees it. */
 char *control_device_path(const struct control_device *cdev);
-/* By id, or by the path of the device or of what the id stands for; NULL: there is none. */
-struct control_device *control_device_find(struct control *ctl, const char *id);
+/* By id, or by the path of the device that the id stands for; NULL: there is none. */
+struct qom_object *control_find_object(struct control *ctl, const char *id);
+/* The device that @obj (may be NULL) is, or stands for; NULL: none. */
+struct control_device *control_device_of(struct control *ctl, const struct qom_object *obj);
 /* Quiesces the device, then frees it and all that stands for it; DEVICE_DELETED tells. */
 void control_device_remove(struct control_device *cdev);
 

@@ -65,22 +65,13 @@ static int begun(struct change *change, int r)
 	return r;
 }
 
-static struct control_device *find_device(struct control *ctl, const struct qom_object *obj)
-{
-	for (struct control_device *cdev = ctl->devices; cdev; cdev = cdev->next)
-		if (cdev->proxy == obj || (obj->vdev && cdev->dev == obj->vdev))
-			return cdev;
-	return NULL;
-}
-
 /* The disk (@kind SCSI_DISK) or the CD-ROM that @name stands for. */
 static int find(struct control *ctl, const char *name, enum scsi_kind kind, struct medium *ret,
 	struct qapi_error *error)
 {
-	struct qom_object *obj = *name == '/' ? qom_resolve(ctl->root, name, NULL)
-					      : qom_child(ctl->peripheral, name);
+	struct qom_object *obj = control_find_object(ctl, name);
 	struct control_child *child = obj ? control_child_find(ctl, obj) : NULL;
-	struct control_device *cdev = !obj ? NULL : child ? child->parent : find_device(ctl, obj);
+	struct control_device *cdev = child ? child->parent : control_device_of(ctl, obj);
 
 	*ret = (struct medium){ 0 };
 	if (!cdev)

@@ -12,7 +12,8 @@
 int control_cmd_set_link(
 	struct qapi_call *call, const char *name, bool up, struct qapi_error *error)
 {
-	struct control_device *cdev = control_device_find(call->ctx, name);
+	struct control *ctl = call->ctx;
+	struct control_device *cdev = control_device_of(ctl, control_find_object(ctl, name));
 
 	if (!cdev || cdev->unplugging)
 		return qapi_error_set(error, QAPI_DEVICE_NOT_FOUND, "Device '%s' not found", name);
