@@ -6,6 +6,7 @@
  * ends, and what is believed lies within its bounds.
  */
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/send.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,25 +23,14 @@
 
 static void send_piece(int fd, const uint8_t *data, size_t len, unsigned int flags)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { { 0 } };
 	struct iovec iov = { (void *)(uintptr_t)data, len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	_cleanup_fd_ int file = -1;
 
 	if (flags & 1) {
 		file = memfd_create("fuzz", MFD_CLOEXEC);
 		FUZZ_CHECK(file >= 0 && ftruncate(file, (flags >> 1) * 4096) == 0);
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control.bytes);
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.align), &file, sizeof(file));
 	}
-	FUZZ_CHECK(sendmsg(fd, &msg, MSG_DONTWAIT) >= 0);
+	FUZZ_CHECK(fuzz_send(fd, &iov, 1, &file, flags & 1));
 }
 
 static void send_all(int fd, const uint8_t *data, size_t size)

@@ -12,6 +12,7 @@
  * is, and its further bytes what the driver does.
  */
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/send.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -126,12 +127,7 @@ static bool take(struct vhu_header *header, union vhu_payload *payload)
 
 static void say(int fd, const void *bytes, size_t len, bool with_file)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { { 0 } };
 	struct iovec iov = { (void *)(uintptr_t)bytes, len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	_cleanup_fd_ int file = -1;
 
 	if (fd < 0 || !len)
@@ -139,14 +135,8 @@ static void say(int fd, const void *bytes, size_t len, bool with_file)
 	if (with_file) {
 		file = memfd_create("fuzz", MFD_CLOEXEC);
 		FUZZ_CHECK(file >= 0 && ftruncate(file, RAM_BYTES) == 0);
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control.bytes);
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.align), &file, sizeof(file));
 	}
-	(void)!sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	fuzz_send(fd, &iov, 1, &file, with_file);
 }
 
 static uint64_t good_word(uint32_t request)

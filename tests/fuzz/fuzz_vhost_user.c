@@ -8,6 +8,7 @@
  * what kind, how much the header's size lies (signed), payload.
  */
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/send.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,29 +125,16 @@ static bool send_message(int sock, const uint8_t *prefix, const uint8_t *payload
 	unsigned int num_fds = prefix[4] & 15, kind = prefix[4] >> 4;
 	struct vhu_header header = { le32_make(prefix[0]), le32_make(prefix[1]),
 		le32_make((uint32_t)len + (uint32_t)(int8_t)prefix[5]) };
-	union {
-		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
 	struct iovec iov[2] = { { &header, sizeof(header) }, { (void *)(uintptr_t)payload, len } };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	int fds[FDS_MAX];
-	ssize_t n;
+	bool taken;
 
 	for (unsigned int i = 0; i < num_fds; i++)
 		fds[i] = new_fd(kind % NUM_KINDS);
-	if (num_fds) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(num_fds * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(num_fds * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, num_fds * sizeof(int));
-	}
-	n = sendmsg(sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	taken = fuzz_send(sock, iov, 2, fds, num_fds);
 	for (unsigned int i = 0; i < num_fds; i++)
 		close(fds[i]);
-	return n >= 0;
+	return taken;
 }
 
 static void turn(struct loop *loop, int sock)
